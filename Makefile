@@ -1,0 +1,65 @@
+# Targets for a newcomer and for CI. All they need is Python 3.11 or newer with venv, and the
+# package index; everything is put into ./.venv, which is kept while setup.py stays as it is.
+
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+# A strict editable install is a tree of links to the files of its day, so the stamp's name
+# changes with the list of our modules, and its time is compared with what describes the package.
+MODULES := $(shell find twisted_relay twisted -name '*.py' 2>/dev/null | LC_ALL=C sort | cksum | cut -d' ' -f1)
+RUN_STAMP := $(VENV)/.run-$(MODULES)
+TEST_STAMP := $(VENV)/.test-$(MODULES)
+DESCRIBED := setup.py setup.cfg pyproject.toml
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: help run test lint types unit test-ops clean
+
+help:
+	@echo "make run       start the relay on http://127.0.0.1:3001 (PORT=... for another port)"
+	@echo "make test      lint, types, the whole suite, and the package in an empty environment"
+	@echo "make test-ops  what needs system packages (proxies, Redis, containers)"
+	@echo "make clean     remove everything that these targets made"
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "twisted-relay needs Python 3.11 or newer; none was found (set PYTHON=/path/to/python3.11)" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "twisted-relay needs Python 3.11 or newer; $(PYTHON) is older or missing" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "$(PYTHON) could not make a virtual environment (on Debian: apt-get install python3-venv)" >&2; exit 1; }
+
+$(RUN_STAMP): $(DESCRIBED) | $(BIN)/python
+	rm -f $(VENV)/.run-* $(VENV)/.test-*
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(TEST_STAMP): $(RUN_STAMP)
+	$(BIN)/python -m pip install --quiet --editable '.[test,lint]'
+	@touch $@
+
+# exec: the relay itself is make's child, so that a signal to make ends it.
+run: $(RUN_STAMP)
+	@exec env LOG_FORMAT="$${LOG_FORMAT:-pretty}" $(BIN)/twistd -n --pidfile= relay
+
+lint: $(TEST_STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(TEST_STAMP)
+	$(BIN)/mypy
+
+unit: $(TEST_STAMP)
+	$(BIN)/python -m pytest --ignore=tests/ops -m "not package" $(ARGS)
+
+test: lint types
+	$(BIN)/python -m pytest --ignore=tests/ops $(ARGS)
+
+test-ops:
+	@if test -n "$$(find tests/ops -name 'test_*.py' 2>/dev/null)"; then \
+		$(MAKE) --no-print-directory $(TEST_STAMP) && $(BIN)/python -m pytest tests/ops $(ARGS); \
+	else \
+		echo "test-ops: nothing in this release needs system packages; no test to run"; \
+	fi
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .tox .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	find . -name dropin.cache -delete
