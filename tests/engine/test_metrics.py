@@ -1,0 +1,98 @@
+"""Every series is there at 0, under the runbook's exact names, in text and in JSON."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from twisted_relay.core.errors import Code
+from twisted_relay.engine import metrics as m
+
+
+@pytest.fixture
+def metrics() -> m.Metrics:
+    now = [100.0]
+    made = m.Metrics(90.0, seconds=lambda: now[0])
+    made.limits = {"max_total_connections": 10000}
+    made.build = {"version": '1"\\\n'}
+    made.read_memory = lambda: (5.0, 10.0)
+    return made
+
+
+def text(metrics: m.Metrics) -> str:
+    return m.exposition_text(m.make_registry(metrics)).decode()
+
+
+def test_trap_33_every_series_is_present_at_0_from_the_first_scrape(metrics: m.Metrics) -> None:
+    page = text(metrics)
+    for plain in ("total_connections", "ws_disconnections", "redis_errors", "redis_connects"):
+        assert f"\n{plain} 0.0\n" in page
+        assert f"\n{plain}_total 0.0\n" in page
+    for name, label, values in (
+        ("ws_connection_rejected", "reason", m.REJECTIONS),
+        ("ws_messages_received", "type", m.RECEIVED_TYPES),
+        ("ws_messages_sent", "type", m.SENT_TYPES),
+        ("unhandled_errors", "path", (*m.ROUTES, *m.RECEIVED_TYPES)),
+    ):
+        for value in values:
+            assert f'\n{name}{{{label}="{value}"}} 0.0\n' in page
+            assert f'\n{name}_total{{{label}="{value}"}} 0.0\n' in page
+    for code in Code:
+        assert f'errors_sent_total{{code="{code.value}"}} 0.0' in page
+    assert 'redis_latency_seconds_bucket{le="+Inf"} 0.0' in page
+    assert "\nredis_ready 1.0\n" in page
+    assert "\nuptime_seconds 10.0\n" in page
+    assert "\nlimit_max_total_connections 10000.0\n" in page
+    assert "\nmemory_limit_bytes 10.0\n" in page
+    assert "process_cpu_seconds_total" in page
+
+
+def test_trap_33_one_type_line_for_each_family_and_labels_escaped(metrics: m.Metrics) -> None:
+    page = text(metrics)
+    types = re.findall(r"(?m)^# TYPE (\S+) (\S+)$", page)
+    assert len({name for name, _ in types}) == len(types)
+    assert ("total_connections", "untyped") in types
+    assert ("total_connections_total", "counter") in types
+    assert r'relay_build_info{version="1\"\\\n"} 1.0' in page
+    assert "_created" not in page
+    assert list(text_string_to_metric_families(page))
+
+
+def test_counts_reach_both_names(metrics: m.Metrics) -> None:
+    metrics.total_connections += 3
+    metrics.messages_sent["APP_MSG"] += 2
+    page = text(metrics)
+    assert "\ntotal_connections 3.0\n" in page
+    assert "\ntotal_connections_total 3.0\n" in page
+    assert '\nws_messages_sent{type="APP_MSG"} 2.0\n' in page
+
+
+def test_json_form_names_the_runbook_counters_once(metrics: m.Metrics) -> None:
+    metrics.total_connections += 1
+    page = m.exposition_json(m.make_registry(metrics), 1234)
+    assert page["timestamp"] == 1234
+    found = page["metrics"]
+    assert found["total_connections"] == {"type": "counter", "value": 1.0, "timestamp": 1234}
+    assert found['ws_messages_sent{type="ACK"}']["type"] == "counter"
+    assert found["active_connections"]["type"] == "gauge"
+    assert "total_connections_total" not in found
+    assert found["bytes_sent_total"]["type"] == "counter"
+    assert 'relay_build_info{version="1\\"\\\\\\n"}' in found
+
+
+def test_an_unhandled_error_under_an_unknown_path_is_still_counted(metrics: m.Metrics) -> None:
+    metrics.count_unhandled("/rooms")
+    metrics.count_unhandled("/rooms/abcdefgh/token?x=1")
+    assert metrics.unhandled_errors["/rooms"] == 1
+    assert metrics.unhandled_errors[m.OTHER] == 1
+    assert "abcdefgh" not in text(metrics)
+
+
+def test_histogram_is_cumulative() -> None:
+    h = m.Histogram((0.01, 0.1))
+    for seconds in (0.001, 0.01, 0.05, 3.0):
+        h.observe(seconds)
+    assert h.buckets() == [("0.01", 2.0), ("0.1", 3.0), ("+Inf", 4.0)]
+    assert h.total == pytest.approx(3.061)
