@@ -6,11 +6,11 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 VENV := .venv
 BIN := $(VENV)/bin
 # A strict editable install is a tree of links to the files of its day, so the stamp's name
-# changes with the list of our modules, and its time is compared with what describes the package.
+# changes with the list of our modules; its time is compared with that of what describes the package.
 MODULES := $(shell find twisted_relay twisted -name '*.py' 2>/dev/null | LC_ALL=C sort | cksum | cut -d' ' -f1)
 RUN_STAMP := $(VENV)/.run-$(MODULES)
 TEST_STAMP := $(VENV)/.test-$(MODULES)
-DESCRIBED := setup.py setup.cfg pyproject.toml
+DESCRIBED := setup.py setup.cfg
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .PHONY: help run test lint types unit test-ops clean
