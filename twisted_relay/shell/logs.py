@@ -1,0 +1,317 @@
+"""Log lines: JSON (or a form for people), a string level, and nothing private at any level.
+
+Two rules keep private things out, whatever the level:
+
+- Of the relay's own events (namespace ``twisted_relay``) only the fields named in ``FIELDS`` are
+  written, and only those are filled into the text. A client's address is cut to what
+  LOG_CLIENT_ADDRESS allows.
+- Of anybody else's events the text is never written, since Autobahn and twisted.web put peer
+  addresses and request lines into theirs: only namespace, level and, for a failure, its type and
+  stack. An exception's own message is never written, for the same reason.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, TextIO
+
+from twisted.application import service
+from twisted.logger import (
+    FileLogObserver,
+    FilteringLogObserver,
+    ILogObserver,
+    LogEvent,
+    LogLevel,
+    LogPublisher,
+    globalLogPublisher,
+)
+from twisted.python.failure import Failure
+from twisted.python.logfile import LogFile
+from zope.interface import implementer
+
+from twisted_relay.core.addresses import displayed
+
+OURS = "twisted_relay"
+LEVELS = ("trace", "debug", "info", "warn", "error", "fatal")
+CLIENT_ADDRESS = "client_address"
+"""The field that takes a whole client address; the observer cuts it as the operator chose."""
+
+FIELDS = (
+    "event",
+    CLIENT_ADDRESS,
+    "attempt",
+    "bytes",
+    "check",
+    "close_code",
+    "code",
+    "connections",
+    "count",
+    "deployment_env",
+    "duration_ms",
+    "endpoint",
+    "fault",
+    "instance_id",
+    "kind",
+    "latency_ms",
+    "limit",
+    "members",
+    "method",
+    "policy",
+    "port",
+    "reason",
+    "retry_in_ms",
+    "rooms",
+    "route",
+    "setting",
+    "state",
+    "status",
+    "store",
+    "suppressed",
+    "timeout_ms",
+    "type",
+    "unknown",
+    "version",
+)
+_MAX_TEXT = 300
+_MAX_ITEMS = 100
+_MAX_FRAMES = 30
+_PLACE = re.compile(r"\{(\w+)\}")
+_FRAME = re.compile(r'\s*File "[^"]*", line \d+, in \S+\s*$')
+_EXCEPTION = re.compile(r"((?:\w+\.)*[A-Z]\w+)(?::|\s*$)")
+_LEVEL_NAMES = {
+    LogLevel.debug: "debug",
+    LogLevel.info: "info",
+    LogLevel.warn: "warn",
+    LogLevel.error: "error",
+    LogLevel.critical: "fatal",
+}
+
+
+class LogChoices(Protocol):
+    """What of the settings the observer needs."""
+
+    @property
+    def level(self) -> str: ...
+    @property
+    def format(self) -> str: ...
+    @property
+    def client_address(self) -> str: ...
+
+
+@implementer(ILogObserver)
+class Observer:
+    """Writes the events that pass to ``stdout``, or ``stderr`` for error and fatal."""
+
+    def __init__(self, choices: LogChoices, stdout: TextIO, stderr: TextIO) -> None:
+        self._least = LEVELS.index(choices.level)
+        self._address_mode: Any = choices.client_address
+        self._render = _pretty if choices.format == "pretty" else _json
+        self._stdout = stdout
+        self._stderr = stderr
+
+    def __call__(self, event: LogEvent) -> None:
+        """Write ``event``, if it passes. Never raises: a log must not end what it tells of."""
+        level = _level_of(event)
+        namespace = str(event.get("log_namespace") or "")
+        ours = namespace == OURS or namespace.startswith(OURS + ".")
+        if not self._passes(level, namespace, ours):
+            return
+        record: dict[str, Any] = {
+            "level": level,
+            "time": _iso(float(event.get("log_time") or 0.0)),
+        }
+        record.update(self._own(event) if ours else _foreign(event, namespace))
+        failure = event.get("log_failure")
+        if isinstance(failure, Failure):
+            record.update(describe_failure(failure))
+        stream = self._stderr if level in ("error", "fatal") else self._stdout
+        try:
+            stream.write(self._render(record) + "\n")
+            stream.flush()
+        except (OSError, ValueError):
+            # A full disk, a closed pipe: there is nowhere left to say so.
+            return
+
+    def _passes(self, level: str, namespace: str, ours: bool) -> bool:
+        least = self._least
+        if not ours and least > 0:
+            noisy = namespace.partition(".")[0] in ("autobahn", "txaio")
+            least = max(least, LEVELS.index("error" if noisy else "warn"))
+        return LEVELS.index(level) >= least
+
+    def _own(self, event: LogEvent) -> dict[str, Any]:
+        fields: dict[str, Any] = {}
+        for name in FIELDS:
+            if name in event and event[name] is not None:
+                fields[name] = _bounded(event[name])
+        if CLIENT_ADDRESS in fields:
+            bare = str(fields.pop(CLIENT_ADDRESS)).partition("/")[0]
+            shown = displayed(bare, self._address_mode)
+            if shown is not None:
+                fields[CLIENT_ADDRESS] = shown
+        text = event.get("log_format") or fields.get("event") or ""
+        msg = _PLACE.sub(lambda found: str(fields.get(found[1], "-")), str(text))
+        return {"msg": _cut(msg), **fields}
+
+
+def _level_of(event: LogEvent) -> str:
+    level = event.get("log_level")
+    name = _LEVEL_NAMES.get(level, "info") if level is not None else "info"
+    if name == "fatal" and event.get("log_failure") is not None:
+        # Twisted calls every stray exception critical; the process goes on, so it is an error.
+        return "error"
+    if name == "debug" and event.get("trace") is True:
+        return "trace"
+    return name
+
+
+def _foreign(event: LogEvent, namespace: str) -> dict[str, Any]:
+    if namespace in ("stdout", "stderr"):
+        return {"msg": _of_print(str(event.get("log_io", ""))), "namespace": namespace}
+    if "warning" in event and "category" in event:
+        # A Python warning: where and of what class, without its text.
+        where = f"{event.get('filename')}:{event.get('lineno')}"
+        return {"msg": "Python warning", "type": str(event["category"]), "stack": [where]}
+    return {"msg": f"{_cut(namespace) or 'other code'} reported", "namespace": _cut(namespace)}
+
+
+def _of_print(line: str) -> str:
+    """Return what may be shown of a printed line: the bones of a traceback, else nothing."""
+    if _FRAME.match(line) or line.startswith("Traceback (most recent call last)"):
+        return _cut(line.strip())
+    found = _EXCEPTION.match(line)
+    return found[1] if found else "output of other code, withheld"
+
+
+def describe_failure(failure: Failure) -> dict[str, Any]:
+    """Return a failure's ``type`` and ``stack`` (``module:function:line``, innermost last).
+
+    Neither its message nor any local: both may hold what a client sent.
+    """
+    kind = failure.type
+    name = f"{kind.__module__}.{kind.__qualname__}" if kind is not None else "unknown"
+    trace = failure.getTracebackObject()
+    if trace is not None:
+        stack = [
+            f"{frame.f_globals.get('__name__', '?')}:{frame.f_code.co_qualname}:{line}"
+            for frame, line in traceback.walk_tb(trace)
+        ]
+    else:
+        stack = [f"{frame[1]}:{frame[0]}:{frame[2]}" for frame in failure.frames]
+    return {"type": name.removeprefix("builtins."), "stack": stack[-_MAX_FRAMES:]}
+
+
+def _bounded(value: object) -> Any:
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, str):
+        return _cut(str(value))
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_bounded(item) for item in list(value)[:_MAX_ITEMS]]
+    return type(value).__name__
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _MAX_TEXT else text[: _MAX_TEXT - 3] + "..."
+
+
+def _iso(seconds: float) -> str:
+    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _json(record: Mapping[str, Any]) -> str:
+    return json.dumps(record, separators=(",", ":"))
+
+
+def _pretty(record: Mapping[str, Any]) -> str:
+    rest = dict(record)
+    level, time, msg = rest.pop("level"), rest.pop("time"), rest.pop("msg")
+    stack = rest.pop("stack", ())
+    # json.dumps also keeps newlines and terminal escapes out of the line.
+    fields = " ".join(f"{name}={json.dumps(value)}" for name, value in rest.items())
+    head = f"{time} {level.upper():<5} {json.dumps(msg)[1:-1]}" + (f"  {fields}" if fields else "")
+    return "\n".join([head, *(f"    {frame}" for frame in stack)])
+
+
+def make_observer(
+    choices: LogChoices, stdout: TextIO | None = None, stderr: TextIO | None = None
+) -> ILogObserver:
+    """Return the observer that writes the relay's log.
+
+    Args:
+        choices: level, format and how much of a client's address is shown.
+        stdout: where lines up to warn go. By default the process's own, since ``sys.stdout`` is
+            replaced by Twisted, and writing there would come back here.
+        stderr: where error and fatal go.
+    """
+    out = stdout or sys.__stdout__ or sys.stdout
+    err = stderr or sys.__stderr__ or sys.stderr
+    return Observer(choices, out, err)
+
+
+def streams_for(twistd: Mapping[str, Any] | None) -> tuple[TextIO | None, TextIO | None]:
+    """Return where ``make_observer`` should write under these twistd options.
+
+    An observer of the Application's takes the place of ``--logfile``, so that option is honoured
+    here: with it, or as a daemon (whose standard streams are closed), both streams are that file.
+    """
+    if twistd is None or "nodaemon" not in twistd:
+        return None, None
+    path = twistd.get("logfile")
+    if path == "-" or (not path and twistd["nodaemon"]):
+        return None, None
+    file = LogFile.fromFullPath(path or "twistd.log")
+    return file, file
+
+
+def observe_application(parent: object, observer: ILogObserver) -> bool:
+    """Make ``observer`` the log of the Application ``parent``; tell whether it was one.
+
+    For ``setServiceParent`` under twistd, which hands the Application over before logging starts.
+    """
+    # An Application is a Componentized that is no service itself; a MultiService is the reverse.
+    if service.IService.providedBy(parent) or not hasattr(parent, "setComponent"):
+        return False
+    parent.setComponent(ILogObserver, observer)
+    return True
+
+
+def install(observer: ILogObserver, publisher: LogPublisher = globalLogPublisher) -> None:
+    """Make ``observer`` take the place of the file observers of a log that has begun.
+
+    For ``startService`` under ``twist``, which knows no Application and begins its own log.
+    """
+    for other in tuple(getattr(publisher, "_observers", ())):
+        if isinstance(other, FileLogObserver | FilteringLogObserver):
+            publisher.removeObserver(other)
+    publisher.removeObserver(observer)
+    publisher.addObserver(observer)
+
+
+class Throttle:
+    """Lets through one line for each event and interval, and counts the rest.
+
+    ``event`` is from an enumeration, so that there are few.
+    """
+
+    def __init__(self, seconds: Callable[[], float], interval: float = 1.0) -> None:
+        self._seconds = seconds
+        self._interval = interval
+        self._last: dict[str, float] = {}
+        self._suppressed: dict[str, int] = {}
+
+    def admit(self, event: str) -> int | None:
+        """Return how many lines were held back since the last one, or None to hold this back."""
+        now = self._seconds()
+        last = self._last.get(event)
+        if last is not None and 0 <= now - last < self._interval:
+            self._suppressed[event] = self._suppressed.get(event, 0) + 1
+            return None
+        self._last[event] = now
+        return self._suppressed.pop(event, 0)
