@@ -101,6 +101,11 @@ class Session:
         """Whether an outcome is awaited, and frames are parked until then."""
         return self.state is State.ENTERING or self.state is State.LEAVING
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether the connection is gone or going."""
+        return self.state is State.CLOSED
+
     def received(self, payload: bytes, now: float) -> Intent | None:
         """A text message came. Returns what is to be done about it now, if anything."""
         if self.state is State.CLOSED:

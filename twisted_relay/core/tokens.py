@@ -12,7 +12,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -25,7 +25,7 @@ _Text = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 _Count = Annotated[int, msgspec.Meta(ge=0, le=_MAX_MILLISECONDS)]
 
 
-class Claims(msgspec.Struct, frozen=True, omit_defaults=True):
+class Claims(msgspec.Struct, frozen=True):
     """What a token says. ``mid`` and ``gen`` are only in a ``nextToken``.
 
     Attributes:
@@ -45,11 +45,12 @@ class Claims(msgspec.Struct, frozen=True, omit_defaults=True):
     lbl: Annotated[str, msgspec.Meta(max_length=32)] | None = None
 
 
-class _Payload(Claims, frozen=True, omit_defaults=True):
-    v: int = 0
+class _Version(msgspec.Struct):
+    v: Literal[1]
 
 
-_decoder = msgspec.json.Decoder(_Payload)
+_version = msgspec.json.Decoder(_Version)
+_claims = msgspec.json.Decoder(Claims)
 
 
 def b64url(data: bytes) -> str:
@@ -115,11 +116,10 @@ class TokenSigner:
         if not any(good):
             raise RelayError(Code.TOKEN_MAC)
         try:
-            claims = _decoder.decode(payload)
+            _version.decode(payload)
+            claims = _claims.decode(payload)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             raise RelayError(Code.TOKEN_FORMAT) from None
-        if claims.v != 1:
-            raise RelayError(Code.TOKEN_FORMAT)
         if claims.rid != room_id:
             raise RelayError(Code.TOKEN_ROOM_MISMATCH)
         if now_ms > claims.exp:

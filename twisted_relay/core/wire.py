@@ -99,7 +99,8 @@ CLIENT_TYPES = ("ROOM_CREATE", "JOIN_REQUEST", "LEAVE", "APP_MSG", "MEDIA_MSG", 
 
 _decoder = msgspec.json.Decoder(ClientFrame)
 _encoder = msgspec.json.Encoder()
-_FIELD = re.compile(r"(?:at `\$\.?([A-Za-z0-9_.\[\]]*)`|field `([A-Za-z0-9]+)`(?: - at `\$\.?(.*)`)?)$")
+_FIELD = re.compile(
+    r"(?:field `(?P<missing>[A-Za-z0-9]+)`)?(?:(?: - )?at `\$\.?(?P<at>[A-Za-z0-9_.\[\]]*)`)?$")
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_"
 
 
@@ -203,8 +204,7 @@ def _invalid(payload: bytes, fault: msgspec.ValidationError) -> InvalidFrame | N
         return NotAFrame()
     # Only the path is taken from the decoder's text; the rest may quote the client.
     match = _FIELD.search(str(fault))
-    at, missing, inside = match.groups() if match else ("", None, None)
-    field = ".".join(filter(None, (inside, missing))) if missing else at
+    field = ".".join(filter(None, match.group("at", "missing"))) if match else ""
     legible = isinstance(seen.id, str) and 1 <= len(seen.id) <= 256
     kind = seen.t if isinstance(seen.t, str) and seen.t in CLIENT_TYPES else None
     return InvalidFrame(_fault(field or "t"), seen.id if legible else None, kind)

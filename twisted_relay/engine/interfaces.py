@@ -122,7 +122,7 @@ class IConnection(Interface):
     """A client's connection, as the relay sees it."""
 
     address_key = Attribute("The address as limits count it; str.")
-    peer = Attribute("The address as the log may show it; str.")
+    client_address = Attribute("The whole address, for the log to cut as the operator chose.")
 
     def write(data: bytes) -> None:
         """Send encoded frames; nothing happens on a connection that is closing."""
@@ -134,10 +134,10 @@ class IConnection(Interface):
         """Bytes written that the network has not yet taken."""
 
     def pause() -> None:
-        """Read no more from the client for now."""
+        """Read no more from the client for now; harmless if that is so already."""
 
     def resume() -> None:
-        """Read on."""
+        """Read on; harmless if nothing was paused."""
 
     def close(why: Close) -> None:
         """Send a close frame with this code and reason, then end the connection."""

@@ -1,0 +1,322 @@
+"""The relay: facts from connections become intents of their sessions, and intents become effects.
+
+This is the one place that knows sessions, rooms and the store at once. Nothing on the path of a
+message is awaited; only coming and going is (`membership`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from twisted_relay.core import wire
+from twisted_relay.core.errors import Close, Code, RelayError
+from twisted_relay.core.rooms import Rooms
+from twisted_relay.core.session import Intent, Refusal, Session
+from twisted_relay.core.settings import RoomLimits, SessionLimits
+from twisted_relay.core.tokens import TokenSigner, b64url
+from twisted_relay.engine.client import Client
+from twisted_relay.engine.deadlines import Deadlines
+from twisted_relay.engine.fanout import Fanout
+from twisted_relay.engine.heartbeat import Heartbeat
+from twisted_relay.engine.interfaces import IConnection, IRoomStore, StoreUnavailable
+from twisted_relay.engine.membership import Membership, World
+from twisted_relay.engine.metrics import Metrics
+
+#: Rooms told of a drain in one second at the most, so that their members do not all return at once.
+_ROOMS_DRAINED_PER_SECOND = 50.0
+
+
+@attrs.frozen
+class Environment:
+    """Where a relay's time, randomness and counters come from.
+
+    Attributes:
+        clock: an `IReactorTime`; intervals are measured on it.
+        now_ms: Unix time in milliseconds.
+        random_bytes: `os.urandom`, or its stand-in in a test.
+        metrics: where events are counted.
+        server: name and version, told in HELLO.
+    """
+
+    clock: IReactorTime
+    now_ms: Callable[[], int]
+    random_bytes: Callable[[int], bytes]
+    metrics: Metrics
+    server: str
+
+
+class Relay:
+    """Relays between the clients of this process.
+
+    Args:
+        environment: time, randomness, counters.
+        session: limits of a connection.
+        rooms: limits of a room.
+        signer: makes and checks join tokens.
+        next_token_ttl_ms: how long a seat can be taken back, milliseconds.
+        store: the rooms of all instances.
+        cut_slow: False lets a client that does not read pile up bytes without bound.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self, environment: Environment, session: SessionLimits, rooms: RoomLimits,
+        signer: TokenSigner, next_token_ttl_ms: int, store: IRoomStore, cut_slow: bool = True,
+    ) -> None:
+        self._environment = environment
+        self._clock = clock = environment.clock
+        self._limits = session
+        self._metrics = environment.metrics
+        self._frame_prefix = b64url(environment.random_bytes(9))
+        self._frames_made = 0
+        self.clients: set[Client] = set()
+        self.rooms: Rooms[Client] = Rooms()
+        self.draining = False
+        self._fanout = Fanout(
+            clock, self._metrics, session.slow_consumer_buffer_threshold if cut_slow else None,
+            self._too_slow)
+        self._membership = Membership(
+            World(clock, environment.now_ms, self._frame_id), rooms, next_token_ttl_ms, signer,
+            store, self.rooms, self._fanout, self._metrics,
+            lambda client: self.close(client, Close.REPLACED), self._broken_by_itself)
+        self._join_due: Deadlines[Client] = Deadlines(
+            clock, session.join_timeout_ms / 1000,
+            lambda client: self.close(client, Close.JOIN_TIMEOUT))
+        self._heartbeat = Heartbeat(
+            clock, session.ping_interval_ms / 1000, session.ping_timeout_ms / 1000,
+            lambda client: self.close(client, Close.PING_TIMEOUT))
+        self._hello = {
+            "server": environment.server,
+            "limits": {
+                "maxWsMsgBytes": session.max_ws_msg_bytes,
+                "maxAppCiphertextBytes": session.max_app_ciphertext_bytes,
+                "maxMsgsPer10s": session.max_msgs_per_10s,
+                "maxBytesPer10s": session.max_bytes_per_10s,
+                "maxMediaBytes": wire.MAX_MEDIA_BYTES,
+                "maxMediaChunks": wire.MAX_MEDIA_CHUNKS,
+                "maxParticipants": rooms.max_participants,
+            },
+            "pingIntervalMs": session.ping_interval_ms,
+        }
+
+    def start(self) -> None:
+        """Begin to keep time."""
+        self._heartbeat.start()
+
+    def stop(self) -> None:
+        """End whatever goes on by itself."""
+        self._heartbeat.stop()
+        self._join_due.stop()
+        self._membership.stop()
+
+    # Facts from a connection.
+
+    def opened(self, connection: IConnection) -> Client:
+        """A client has connected; it is greeted."""
+        now = self._clock.seconds()
+        client = Client(connection, Session(self._limits, now), now)
+        self.clients.add(client)
+        self._metrics.active_connections += 1
+        self._metrics.total_connections += 1
+        self._heartbeat.add(client)
+        self._join_due.add(client)
+        self._send(client, "HELLO", {
+            "serverTimeUnixMs": self._environment.now_ms(), **self._hello})
+        return client
+
+    def received(self, client: Client, payload: bytes) -> None:
+        """A client's text message came, whole and valid UTF-8."""
+        self._metrics.bytes_received += len(payload)
+        try:
+            intent = client.session.received(payload, self._clock.seconds())
+            if intent is not None:
+                self._carry_out(client, intent)
+        except Exception:
+            self._broken(Failure(), client, "INVALID")
+        if client.session.waiting:
+            client.connection.pause()
+
+    def received_binary(self, client: Client) -> None:
+        """A binary message came; this protocol has none."""
+        self._metrics.messages_received["INVALID"] += 1
+        self.close(client, Close.INVALID_MESSAGE)
+
+    def lost(self, client: Client, reason: str) -> None:
+        """The connection is gone. `reason` is one of the metric's disconnect reasons; it counts
+        unless the relay itself closed the connection and knows better."""
+        if client not in self.clients:
+            return
+        self.clients.discard(client)
+        self._metrics.active_connections -= 1
+        self._metrics.disconnections += 1
+        if self._let_go(client):
+            self._metrics.disconnect_reasons[reason] += 1
+
+    # Calls over HTTP.
+
+    async def create_empty_room(self, address_key: str) -> str:
+        """A room that waits for its first member. Raises RelayError."""
+        try:
+            return await self._membership.create_empty(address_key)
+        except StoreUnavailable:
+            raise RelayError(Code.UNAVAILABLE) from None
+
+    async def room_token(self, room_id: str) -> tuple[str, int]:
+        """A join token and when it expires, Unix milliseconds. Raises RelayError."""
+        try:
+            return await self._membership.room_token(room_id)
+        except StoreUnavailable:
+            raise RelayError(Code.UNAVAILABLE) from None
+
+    # Ends.
+
+    def close(self, client: Client, why: Close) -> None:
+        """End a connection for a reason that the client is told. Its seat is free at once."""
+        if not self._let_go(client):
+            return
+        self._metrics.disconnect_reasons[why.metric] += 1
+        if why in (Close.RATE_LIMIT, Close.SLOW_CONSUMER):
+            self._log.warn(
+                "{reason}", reason=why.reason, event=why.metric, client_address=client.connection.client_address)
+        client.connection.close(why)
+
+    async def drain(self, seconds: float) -> None:
+        """Ask every client to come back elsewhere, room by room, spread over a third of the time
+        at the most; ends when all are gone or the time is over."""
+        self.draining = True
+        ends = self._clock.seconds() + seconds
+        rooms = list(self.rooms)
+        pause = min(seconds / 3 / max(1, len(rooms)), 1 / _ROOMS_DRAINED_PER_SECOND)
+        for client in [client for client in self.clients if client.member is None]:
+            self.close(client, Close.SERVICE_RESTART)
+        for room in rooms:
+            for member in tuple(room.members.values()):
+                self.close(member.client, Close.SERVICE_RESTART)
+            await deferLater(self._clock, pause)
+        for client in tuple(self.clients):
+            self.close(client, Close.SERVICE_RESTART)
+        while (self.clients or self._membership.departures) and self._clock.seconds() < ends:
+            await deferLater(self._clock, 0.02)
+
+    def _let_go(self, client: Client) -> bool:
+        # Once for each client: whoever comes first, the close or the loss, names the reason.
+        if client.session.is_closed:
+            return False
+        client.session.closed()
+        self._heartbeat.remove(client)
+        self._join_due.cancel(client)
+        self._membership.drop(client)
+        return True
+
+    def _too_slow(self, client: Client) -> None:
+        self.close(client, Close.SLOW_CONSUMER)
+
+    # Intents.
+
+    def _carry_out(self, client: Client, intent: Intent) -> None:
+        received = self._metrics.messages_received
+        if isinstance(intent, wire.AppMsg):
+            received["APP_MSG"] += 1
+            member = client.member
+            if member is not None:
+                self._fanout.post(member.room, "APP_MSG", wire.encode_app_msg(intent, member.id))
+        elif isinstance(intent, wire.MediaMsg):
+            received["MEDIA_MSG"] += 1
+            self._relay_media(client, intent)
+        elif isinstance(intent, wire.Ping):
+            received["PING"] += 1
+            self._send(client, "PONG", {}, intent.id)
+        elif isinstance(intent, Refusal):
+            received[intent.kind or "INVALID"] += 1
+            self._refuse(client, intent.error, intent.re)
+        elif isinstance(intent, Close):
+            received["INVALID"] += intent is Close.INVALID_MESSAGE
+            self.close(client, intent)
+        else:
+            kind = str(type(intent).__struct_config__.tag)
+            received[kind] += 1
+            Deferred.fromCoroutine(self._await_outcome(client, intent)).addErrback(
+                self._broken, client, kind)
+
+    def _relay_media(self, client: Client, frame: wire.MediaMsg) -> None:
+        member = client.member
+        if member is None:
+            return
+        self._fanout.post(
+            member.room, "MEDIA_MSG", wire.encode_media_msg(frame, member.id, member.label),
+            skip=member)
+        self._send(client, "ACK", {}, frame.id)
+
+    async def _await_outcome(
+        self, client: Client, frame: wire.RoomCreate | wire.JoinRequest | wire.Leave
+    ) -> None:
+        try:
+            if isinstance(frame, wire.Leave):
+                await self._membership.leave(client, frame)
+                self._join_due.add(client)
+            elif isinstance(frame, wire.JoinRequest):
+                await self._membership.join(client, frame)
+                self._join_due.cancel(client)
+            else:
+                await self._membership.create(client, frame)
+                self._join_due.cancel(client)
+        except RelayError as error:
+            self._refuse_entry(client, error, frame.id)
+        except StoreUnavailable:
+            self._refuse_entry(client, RelayError(Code.UNAVAILABLE), frame.id)
+            if isinstance(frame, wire.JoinRequest):
+                self.close(client, Close.TRY_AGAIN_LATER)
+        if client.session.is_closed:
+            self._join_due.cancel(client)
+        else:
+            self._resume(client)
+
+    def _resume(self, client: Client) -> None:
+        # An outcome that is there at once comes back to here from within the loop below; the loop
+        # goes on by itself, and the stack does not grow with the number of parked frames.
+        if client.resuming:
+            return
+        client.resuming = True
+        try:
+            for intent in client.session.resume():
+                self._carry_out(client, intent)
+        finally:
+            client.resuming = False
+        if not client.session.waiting:
+            client.connection.resume()
+
+    def _refuse_entry(self, client: Client, error: RelayError, re: str) -> None:
+        if not client.session.is_closed:
+            client.session.refused()
+            self._refuse(client, error, re)
+
+    def _refuse(self, client: Client, error: RelayError, re: str | None) -> None:
+        self._metrics.errors_sent[error.code.value] += 1
+        self._fanout.send(client, "ERROR", wire.encode_error(error, self._frame_id(), re))
+
+    def _send(
+        self, client: Client, kind: str, body: dict[str, object], re: str | None = None
+    ) -> None:
+        self._fanout.send(client, kind, wire.encode(kind, self._frame_id(), body, re))
+
+    def _frame_id(self) -> str:
+        self._frames_made += 1
+        return f"{self._frame_prefix}{self._frames_made:x}"
+
+    # Bugs of ours.
+
+    def _broken(self, failure: Failure, client: Client, kind: str) -> None:
+        self._broken_by_itself(failure, kind)
+        self.close(client, Close.INTERNAL_ERROR)
+
+    def _broken_by_itself(self, failure: Failure, kind: str) -> None:
+        self._metrics.count_unhandled(kind)
+        self._log.failure("unhandled error", failure, event="unhandled_error")

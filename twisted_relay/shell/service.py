@@ -1,0 +1,142 @@
+"""The wiring: settings become objects, objects become a running server, and the server an end."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+
+from twisted.application import service
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
+from twisted.internet.interfaces import IListeningPort, IReactorTime, IStreamServerEndpoint
+from twisted.logger import Logger
+from twisted.web.server import Site
+
+from twisted_relay import __version__
+from twisted_relay.core.admission import Admission
+from twisted_relay.core.settings import Loaded, Settings
+from twisted_relay.core.tokens import TokenSigner
+from twisted_relay.engine.interfaces import IRoomStore
+from twisted_relay.engine.memory_store import MemoryStore
+from twisted_relay.engine.metrics import Metrics
+from twisted_relay.engine.relay import Environment, Relay
+from twisted_relay.shell import logs
+from twisted_relay.shell.http import make_site
+from twisted_relay.shell.websocket import AdmissionResource, RelayFactory
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class RelayService(service.MultiService):
+    """The relay as a Twisted service: listens when started, drains when stopped.
+
+    Args:
+        loaded: checked settings, and what is to be said of them once the log is there.
+        reactor: where it runs; the global one by default, imported late so that ``--reactor``
+            keeps its say.
+        random_bytes: the source of ids and, without a configured one, of the token secret.
+
+    Attributes:
+        relay, store, metrics, site: the parts, for whoever embeds the service.
+        port: the listening port, once started.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self, loaded: Loaded, reactor: IReactorTime | None = None,
+        random_bytes: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        super().__init__()
+        if reactor is None:
+            from twisted.internet import reactor as installed
+
+            reactor = installed  # type: ignore[assignment]
+        self._reactor = reactor
+        self._loaded = loaded
+        self.settings: Settings = loaded.settings
+        settings = self.settings
+        self.metrics = Metrics(time.time())
+        self.store: IRoomStore = MemoryStore(
+            reactor, _now_ms, settings.rooms, settings.features.token_replay_protection)
+        signer = TokenSigner(
+            settings.tokens.secret or random_bytes(32), settings.tokens.old_secrets, random_bytes)
+        self.relay = Relay(
+            Environment(
+                reactor, _now_ms, random_bytes, self.metrics, f"twisted-relay/{__version__}"),
+            settings.session, settings.rooms, signer, settings.tokens.next_token_ttl_ms,
+            self.store, settings.features.slow_consumer_protection)
+        factory = RelayFactory(
+            self.relay, Admission(settings.admission, settings.features.ip_tracking), reactor,
+            settings.session.max_ws_msg_bytes)
+        self.site: Site = make_site(
+            settings, self.relay, self.store, self.metrics,
+            AdmissionResource(factory, self.metrics))
+        self.port: IListeningPort | None = None
+
+    def setServiceParent(self, parent: service.IServiceCollection) -> None:
+        # Under twistd the parent is the Application, which takes its log from here before the
+        # log begins; under twist the log has begun by now.
+        observer = logs.make_observer(self.settings.log, *logs.streams_for(None))
+        if not logs.observe_application(parent, observer):
+            logs.install(observer)
+        super().setServiceParent(parent)
+
+    def startService(self) -> None:
+        super().startService()
+        for notice in self._loaded.notices:
+            say = self._log.warn if notice.level == "warn" else self._log.info
+            say(notice.text, event="settings", setting=notice.name)
+        if self.settings.tokens.secret is None:
+            self._log.info(
+                "JOIN_TOKEN_SECRET is not set: a random one serves for the life of this process",
+                event="random_token_secret")
+        self.store.start()
+        self.relay.start()
+        self._endpoint().listen(self.site).addCallbacks(self._listening, self._cannot_listen)
+
+    def stopService(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        self._log.info("draining", event="draining", connections=len(self.relay.clients))
+        if self.settings.features.graceful_shutdown:
+            await self.relay.drain(self.settings.runtime.graceful_shutdown_timeout_ms / 1000)
+        if self.port is not None:
+            await self.port.stopListening()
+        self.relay.stop()
+        await self.store.stop()
+        await super().stopService()
+        self._log.info("stopped", event="stopped")
+
+    def _endpoint(self) -> IStreamServerEndpoint:
+        listen = self.settings.listen
+        kind = TCP6ServerEndpoint if ":" in listen.host else TCP4ServerEndpoint
+        return kind(self._reactor, listen.port, backlog=1024, interface=listen.host)
+
+    def _listening(self, port: IListeningPort) -> None:
+        self.port = port
+        self._log.info(
+            "listening on port {port}", event="listening", port=port.getHost().port,
+            version=__version__, store=self.store.status().kind)
+
+    def _cannot_listen(self, failure: object) -> None:
+        listen = self.settings.listen
+        sys.stderr.write(
+            f"PORT: cannot listen on {listen.host}:{listen.port}: {_fault(failure)}; "
+            "choose a free port of this machine\n")
+        raise SystemExit(1)
+
+
+def _fault(failure: object) -> str:
+    error = getattr(failure, "value", failure)
+    return str(getattr(error, "socketError", error))
+
+
+def make_service(loaded: Loaded) -> service.IService:
+    """What ``twistd relay`` runs, from checked settings."""
+    return RelayService(loaded)
