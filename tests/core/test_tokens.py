@@ -54,15 +54,23 @@ def test_a_next_token_carries_member_generation_and_label():
     assert signer().verify(signer().sign(claims), ROOM, 1) == claims
 
 
-@pytest.mark.parametrize("token", [
-    "", "abc", "a.b", "." * 50, "a" * 43, "*" * 20 + "." + "a" * 43, "a" * 3000 + "." + "a" * 43])
+@pytest.mark.parametrize(
+    "token",
+    ["", "abc", "a.b", "." * 50, "a" * 43, "*" * 20 + "." + "a" * 43, "a" * 3000 + "." + "a" * 43],
+)
 def test_what_is_no_token_is_told_apart_as_format(token):
     assert refusal(token) is Code.TOKEN_FORMAT
 
 
 def test_a_signed_payload_that_is_no_token_is_a_format_fault():
-    for payload in (b"\xff\xfe", b"[]", b"{}", b'{"v":2,"rid":"r","exp":1,"jti":"j"}', b"[" * 1000,
-                    {"v": 1, "rid": ROOM, "exp": "soon", "jti": "j"}):
+    for payload in (
+        b"\xff\xfe",
+        b"[]",
+        b"{}",
+        b'{"v":2,"rid":"r","exp":1,"jti":"j"}',
+        b"[" * 1000,
+        {"v": 1, "rid": ROOM, "exp": "soon", "jti": "j"},
+    ):
         assert refusal(handmade(payload)) is Code.TOKEN_FORMAT
 
 
@@ -79,8 +87,13 @@ def test_trap_26_one_spelling_for_one_token():
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
     # The last character of a 32-byte MAC carries four spare bits; lenient decoders ignore them.
     other = alphabet[alphabet.index(tail[-1]) ^ 1]
-    for spelling in (token + "=", token + "\n", f"{head}.{tail[:-1]}{other}", " " + token,
-                     head + "==." + tail):
+    for spelling in (
+        token + "=",
+        token + "\n",
+        f"{head}.{tail[:-1]}{other}",
+        " " + token,
+        head + "==." + tail,
+    ):
         assert refusal(spelling) is Code.TOKEN_FORMAT
     assert refusal(head + "." + b64url(bytes(32))) is Code.TOKEN_MAC
 
@@ -103,6 +116,6 @@ def test_a_changed_byte_is_noticed(room, data):
     token = signer().sign(Claims(ROOM, 2000, b64url(room) or "j"))
     at = data.draw(st.integers(0, len(token) - 1))
     letter = data.draw(st.sampled_from("ABCxyz019-_."))
-    changed = token[:at] + letter + token[at + 1:]
+    changed = token[:at] + letter + token[at + 1 :]
     if changed != token:
         assert refusal(changed) in (Code.TOKEN_FORMAT, Code.TOKEN_MAC)

@@ -22,7 +22,12 @@ class Member(Generic[ClientT]):
     __slots__ = ("client", "epoch", "generation", "id", "label", "room")
 
     def __init__(
-        self, room: Room[ClientT], id: str, label: str, epoch: int, generation: int,
+        self,
+        room: Room[ClientT],
+        id: str,
+        label: str,
+        epoch: int,
+        generation: int,
         client: ClientT,
     ) -> None:
         self.room = room

@@ -111,8 +111,10 @@ class TokenSigner:
         head, _, tail = token.partition(".")
         payload, mac = _unb64url(head), _unb64url(tail)
         # Every key is tried, so that the time taken does not tell which one it was.
-        good = [hmac.compare_digest(hmac.digest(key, payload, hashlib.sha256), mac)
-                for key in self._verifying]
+        good = [
+            hmac.compare_digest(hmac.digest(key, payload, hashlib.sha256), mac)
+            for key in self._verifying
+        ]
         if not any(good):
             raise RelayError(Code.TOKEN_MAC)
         try:

@@ -100,7 +100,8 @@ CLIENT_TYPES = ("ROOM_CREATE", "JOIN_REQUEST", "LEAVE", "APP_MSG", "MEDIA_MSG", 
 _decoder = msgspec.json.Decoder(ClientFrame)
 _encoder = msgspec.json.Encoder()
 _FIELD = re.compile(
-    r"(?:field `(?P<missing>[A-Za-z0-9]+)`)?(?:(?: - )?at `\$\.?(?P<at>[A-Za-z0-9_.\[\]]*)`)?$")
+    r"(?:field `(?P<missing>[A-Za-z0-9]+)`)?(?:(?: - )?at `\$\.?(?P<at>[A-Za-z0-9_.\[\]]*)`)?$"
+)
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_"
 
 
@@ -232,8 +233,11 @@ def encode(kind: str, id: str, body: Mapping[str, Any], re: str | None = None) -
 def encode_app_msg(frame: AppMsg, member_id: str) -> bytes:
     """A member's message as the room hears it: the sender's id, and who sent it."""
     body = frame.body
-    return encode("APP_MSG", frame.id, {
-        "roomId": body.roomId, "ciphertextB64": body.ciphertextB64, "memberId": member_id})
+    return encode(
+        "APP_MSG",
+        frame.id,
+        {"roomId": body.roomId, "ciphertextB64": body.ciphertextB64, "memberId": member_id},
+    )
 
 
 def encode_media_msg(frame: MediaMsg, member_id: str, label: str) -> bytes:
@@ -246,7 +250,10 @@ def encode_media_msg(frame: MediaMsg, member_id: str, label: str) -> bytes:
 def encode_error(error: RelayError, id: str, re: str | None) -> bytes:
     """The ERROR frame for a refusal."""
     body: dict[str, Any] = {
-        "code": error.code.value, "retryable": error.retryable, "message": error.message}
+        "code": error.code.value,
+        "retryable": error.retryable,
+        "message": error.message,
+    }
     if error.retry_after_ms is not None:
         body["retryAfterMs"] = error.retry_after_ms
     return encode("ERROR", id, body, re)

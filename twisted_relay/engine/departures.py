@@ -26,7 +26,8 @@ class Departures:
         self._clock = clock
         self._store = store
         self._queue: collections.deque[tuple[str, str, int, bool, Deferred[int | None]]] = (
-            collections.deque())
+            collections.deque()
+        )
         self._working = False
         self._pause: Deferred[None] | None = None
         self._stopped = False
@@ -34,8 +35,9 @@ class Departures:
     def __len__(self) -> int:
         return len(self._queue)
 
-    def add(self, room_id: str, member_id: str, epoch: int, for_good: bool
-            ) -> Awaitable[int | None]:
+    def add(
+        self, room_id: str, member_id: str, epoch: int, for_good: bool
+    ) -> Awaitable[int | None]:
         """Give a seat back; the outcome is that of `IRoomStore.leave`.
 
         Fails with `StoreUnavailable` after the first vain attempt; the attempts go on behind it.

@@ -28,7 +28,10 @@ class Fanout:
     """
 
     def __init__(
-        self, clock: IReactorTime, metrics: Metrics, most_unsent: int | None,
+        self,
+        clock: IReactorTime,
+        metrics: Metrics,
+        most_unsent: int | None,
         too_slow: Callable[[Client], None],
     ) -> None:
         self._clock = clock

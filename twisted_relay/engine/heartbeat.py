@@ -28,7 +28,10 @@ class Heartbeat:
     """
 
     def __init__(
-        self, clock: IReactorTime, interval: float, timeout: float,
+        self,
+        clock: IReactorTime,
+        interval: float,
+        timeout: float,
         silent: Callable[[Client], None],
     ) -> None:
         count = max(1, min(240, int(interval / _SHORTEST_SLOT)))

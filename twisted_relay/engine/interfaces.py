@@ -81,8 +81,9 @@ class IRoomStore(Interface):
     `StoreUnavailable`; each is one atomic step. Nothing lives for ever: whatever is not renewed
     expires."""
 
-    def create(room_id: str, address_key: str, entry: Entry | None, qr: QrToken | None
-               ) -> Awaitable[Seat | None]:
+    def create(
+        room_id: str, address_key: str, entry: Entry | None, qr: QrToken | None
+    ) -> Awaitable[Seat | None]:
         """A new room, with its first member where `entry` is given.
 
         Raises RelayError(RATE_LIMITED) with `retry_after_ms` when this address made too many.
@@ -92,8 +93,7 @@ class IRoomStore(Interface):
         """A seat in a room. Raises RelayError, checked in this order: TOKEN_REPLAY, NO_ROOM,
         ROOM_FULL. Only success spends the token. One who still holds the seat loses it."""
 
-    def leave(room_id: str, member_id: str, epoch: int, for_good: bool
-              ) -> Awaitable[int | None]:
+    def leave(room_id: str, member_id: str, epoch: int, for_good: bool) -> Awaitable[int | None]:
         """Give a seat back. Returns the members left, or None if that epoch no longer holds the
         seat (then nothing changed). The last one to leave for good takes the room along;
         otherwise an empty room waits for the grace time."""

@@ -46,7 +46,10 @@ class MemoryStore:
     """
 
     def __init__(
-        self, clock: IReactorTime, now_ms: Callable[[], int], limits: RoomLimits,
+        self,
+        clock: IReactorTime,
+        now_ms: Callable[[], int],
+        limits: RoomLimits,
         refuse_replays: bool = True,
     ) -> None:
         self._clock = clock
@@ -91,16 +94,13 @@ class MemoryStore:
             raise RelayError(Code.TOKEN_REPLAY)
         if room is None:
             raise RelayError(Code.NO_ROOM)
-        if entry.member_id not in room.seats and (
-                len(room.seats) >= self._limits.max_participants):
+        if entry.member_id not in room.seats and (len(room.seats) >= self._limits.max_participants):
             raise RelayError(Code.ROOM_FULL)
         if entry.token_id is not None:
             self._spend(room_id, entry.token_id, entry.token_expires_ms)
         return self._seat(room, entry)
 
-    async def leave(
-        self, room_id: str, member_id: str, epoch: int, for_good: bool
-    ) -> int | None:
+    async def leave(self, room_id: str, member_id: str, epoch: int, for_good: bool) -> int | None:
         room = self._live(room_id)
         if room is None or room.seats.get(member_id) != epoch:
             return None
@@ -150,7 +150,8 @@ class MemoryStore:
         ttl = (expires_ms - self._now_ms()) / 1000 + _REPLAY_MARGIN
         self._spent.add((room_id, token_id))
         heapq.heappush(
-            self._spent_until, (self._clock.seconds() + max(0.0, ttl), (room_id, token_id)))
+            self._spent_until, (self._clock.seconds() + max(0.0, ttl), (room_id, token_id))
+        )
 
     def _seat(self, room: _Room, entry: Entry) -> Seat:
         room.epoch += 1

@@ -23,11 +23,15 @@ from twisted_relay.core.settings import RoomLimits, SessionLimits
 from twisted_relay.core.tokens import TokenSigner, b64url
 from twisted_relay.engine.client import Client
 from twisted_relay.engine.deadlines import Deadlines
+from twisted_relay.engine.departures import Departures
 from twisted_relay.engine.fanout import Fanout
 from twisted_relay.engine.heartbeat import Heartbeat
 from twisted_relay.engine.interfaces import IConnection, IRoomStore, StoreUnavailable
-from twisted_relay.engine.membership import Membership, World
+from twisted_relay.engine.issuer import Issuer
+from twisted_relay.engine.membership import Membership
 from twisted_relay.engine.metrics import Metrics
+from twisted_relay.engine.notices import Notices
+from twisted_relay.engine.upkeep import Upkeep
 
 #: Rooms told of a drain in one second at the most, so that their members do not all return at once.
 _ROOMS_DRAINED_PER_SECOND = 50.0
@@ -68,8 +72,14 @@ class Relay:
     _log = Logger()
 
     def __init__(
-        self, environment: Environment, session: SessionLimits, rooms: RoomLimits,
-        signer: TokenSigner, next_token_ttl_ms: int, store: IRoomStore, cut_slow: bool = True,
+        self,
+        environment: Environment,
+        session: SessionLimits,
+        rooms: RoomLimits,
+        signer: TokenSigner,
+        next_token_ttl_ms: int,
+        store: IRoomStore,
+        cut_slow: bool = True,
     ) -> None:
         self._environment = environment
         self._clock = clock = environment.clock
@@ -81,18 +91,40 @@ class Relay:
         self.rooms: Rooms[Client] = Rooms()
         self.draining = False
         self._fanout = Fanout(
-            clock, self._metrics, session.slow_consumer_buffer_threshold if cut_slow else None,
-            self._too_slow)
+            clock,
+            self._metrics,
+            session.slow_consumer_buffer_threshold if cut_slow else None,
+            self._too_slow,
+        )
+        self._notices = Notices(self._fanout, self._frame_id, rooms.max_participants)
+        issuer = Issuer(signer, environment.now_ms, next_token_ttl_ms, rooms.qr_rotation_ms)
+        self._upkeep = Upkeep(
+            clock, rooms, store, self.rooms, issuer, self._notices, self._broken_by_itself
+        )
+        self._departures = Departures(clock, store)
         self._membership = Membership(
-            World(clock, environment.now_ms, self._frame_id), rooms, next_token_ttl_ms, signer,
-            store, self.rooms, self._fanout, self._metrics,
-            lambda client: self.close(client, Close.REPLACED), self._broken_by_itself)
+            store,
+            self.rooms,
+            issuer,
+            self._fanout,
+            self._notices,
+            self._upkeep,
+            self._departures,
+            self._metrics,
+            lambda client: self.close(client, Close.REPLACED),
+            self._broken_by_itself,
+        )
         self._join_due: Deadlines[Client] = Deadlines(
-            clock, session.join_timeout_ms / 1000,
-            lambda client: self.close(client, Close.JOIN_TIMEOUT))
+            clock,
+            session.join_timeout_ms / 1000,
+            lambda client: self.close(client, Close.JOIN_TIMEOUT),
+        )
         self._heartbeat = Heartbeat(
-            clock, session.ping_interval_ms / 1000, session.ping_timeout_ms / 1000,
-            lambda client: self.close(client, Close.PING_TIMEOUT))
+            clock,
+            session.ping_interval_ms / 1000,
+            session.ping_timeout_ms / 1000,
+            lambda client: self.close(client, Close.PING_TIMEOUT),
+        )
         self._hello = {
             "server": environment.server,
             "limits": {
@@ -115,7 +147,8 @@ class Relay:
         """End whatever goes on by itself."""
         self._heartbeat.stop()
         self._join_due.stop()
-        self._membership.stop()
+        self._upkeep.stop()
+        self._departures.stop()
 
     # Facts from a connection.
 
@@ -128,8 +161,9 @@ class Relay:
         self._metrics.total_connections += 1
         self._heartbeat.add(client)
         self._join_due.add(client)
-        self._send(client, "HELLO", {
-            "serverTimeUnixMs": self._environment.now_ms(), **self._hello})
+        self._notices.answer(
+            client, "HELLO", {"serverTimeUnixMs": self._environment.now_ms(), **self._hello}
+        )
         return client
 
     def received(self, client: Client, payload: bytes) -> None:
@@ -185,7 +219,11 @@ class Relay:
         self._metrics.disconnect_reasons[why.metric] += 1
         if why in (Close.RATE_LIMIT, Close.SLOW_CONSUMER):
             self._log.warn(
-                "{reason}", reason=why.reason, event=why.metric, client_address=client.connection.client_address)
+                "{reason}",
+                reason=why.reason,
+                event=why.metric,
+                client_address=client.connection.client_address,
+            )
         client.connection.close(why)
 
     async def drain(self, seconds: float) -> None:
@@ -203,7 +241,7 @@ class Relay:
             await deferLater(self._clock, pause)
         for client in tuple(self.clients):
             self.close(client, Close.SERVICE_RESTART)
-        while (self.clients or self._membership.departures) and self._clock.seconds() < ends:
+        while (self.clients or self._departures) and self._clock.seconds() < ends:
             await deferLater(self._clock, 0.02)
 
     def _let_go(self, client: Client) -> bool:
@@ -233,7 +271,7 @@ class Relay:
             self._relay_media(client, intent)
         elif isinstance(intent, wire.Ping):
             received["PING"] += 1
-            self._send(client, "PONG", {}, intent.id)
+            self._notices.answer(client, "PONG", {}, intent.id)
         elif isinstance(intent, Refusal):
             received[intent.kind or "INVALID"] += 1
             self._refuse(client, intent.error, intent.re)
@@ -244,16 +282,20 @@ class Relay:
             kind = str(type(intent).__struct_config__.tag)
             received[kind] += 1
             Deferred.fromCoroutine(self._await_outcome(client, intent)).addErrback(
-                self._broken, client, kind)
+                self._broken, client, kind
+            )
 
     def _relay_media(self, client: Client, frame: wire.MediaMsg) -> None:
         member = client.member
         if member is None:
             return
         self._fanout.post(
-            member.room, "MEDIA_MSG", wire.encode_media_msg(frame, member.id, member.label),
-            skip=member)
-        self._send(client, "ACK", {}, frame.id)
+            member.room,
+            "MEDIA_MSG",
+            wire.encode_media_msg(frame, member.id, member.label),
+            skip=member,
+        )
+        self._notices.answer(client, "ACK", {}, frame.id)
 
     async def _await_outcome(
         self, client: Client, frame: wire.RoomCreate | wire.JoinRequest | wire.Leave
@@ -300,12 +342,7 @@ class Relay:
 
     def _refuse(self, client: Client, error: RelayError, re: str | None) -> None:
         self._metrics.errors_sent[error.code.value] += 1
-        self._fanout.send(client, "ERROR", wire.encode_error(error, self._frame_id(), re))
-
-    def _send(
-        self, client: Client, kind: str, body: dict[str, object], re: str | None = None
-    ) -> None:
-        self._fanout.send(client, kind, wire.encode(kind, self._frame_id(), body, re))
+        self._notices.error(client, error, re)
 
     def _frame_id(self) -> str:
         self._frames_made += 1

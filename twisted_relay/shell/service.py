@@ -48,7 +48,9 @@ class RelayService(service.MultiService):
     _log = Logger()
 
     def __init__(
-        self, loaded: Loaded, reactor: IReactorTime | None = None,
+        self,
+        loaded: Loaded,
+        reactor: IReactorTime | None = None,
         random_bytes: Callable[[int], bytes] = os.urandom,
     ) -> None:
         super().__init__()
@@ -62,20 +64,31 @@ class RelayService(service.MultiService):
         settings = self.settings
         self.metrics = Metrics(time.time())
         self.store: IRoomStore = MemoryStore(
-            reactor, _now_ms, settings.rooms, settings.features.token_replay_protection)
+            reactor, _now_ms, settings.rooms, settings.features.token_replay_protection
+        )
         signer = TokenSigner(
-            settings.tokens.secret or random_bytes(32), settings.tokens.old_secrets, random_bytes)
+            settings.tokens.secret or random_bytes(32), settings.tokens.old_secrets, random_bytes
+        )
         self.relay = Relay(
             Environment(
-                reactor, _now_ms, random_bytes, self.metrics, f"twisted-relay/{__version__}"),
-            settings.session, settings.rooms, signer, settings.tokens.next_token_ttl_ms,
-            self.store, settings.features.slow_consumer_protection)
+                reactor, _now_ms, random_bytes, self.metrics, f"twisted-relay/{__version__}"
+            ),
+            settings.session,
+            settings.rooms,
+            signer,
+            settings.tokens.next_token_ttl_ms,
+            self.store,
+            settings.features.slow_consumer_protection,
+        )
         factory = RelayFactory(
-            self.relay, Admission(settings.admission, settings.features.ip_tracking), reactor,
-            settings.session.max_ws_msg_bytes)
+            self.relay,
+            Admission(settings.admission, settings.features.ip_tracking),
+            reactor,
+            settings.session.max_ws_msg_bytes,
+        )
         self.site: Site = make_site(
-            settings, self.relay, self.store, self.metrics,
-            AdmissionResource(factory, self.metrics))
+            settings, self.relay, self.store, self.metrics, AdmissionResource(factory, self.metrics)
+        )
         self.port: IListeningPort | None = None
 
     def setServiceParent(self, parent: service.IServiceCollection) -> None:
@@ -94,7 +107,8 @@ class RelayService(service.MultiService):
         if self.settings.tokens.secret is None:
             self._log.info(
                 "JOIN_TOKEN_SECRET is not set: a random one serves for the life of this process",
-                event="random_token_secret")
+                event="random_token_secret",
+            )
         self.store.start()
         self.relay.start()
         self._endpoint().listen(self.site).addCallbacks(self._listening, self._cannot_listen)
@@ -121,14 +135,19 @@ class RelayService(service.MultiService):
     def _listening(self, port: IListeningPort) -> None:
         self.port = port
         self._log.info(
-            "listening on port {port}", event="listening", port=port.getHost().port,
-            version=__version__, store=self.store.status().kind)
+            "listening on port {port}",
+            event="listening",
+            port=port.getHost().port,
+            version=__version__,
+            store=self.store.status().kind,
+        )
 
     def _cannot_listen(self, failure: object) -> None:
         listen = self.settings.listen
         sys.stderr.write(
             f"PORT: cannot listen on {listen.host}:{listen.port}: {_fault(failure)}; "
-            "choose a free port of this machine\n")
+            "choose a free port of this machine\n"
+        )
         raise SystemExit(1)
 
 

@@ -11,16 +11,18 @@ from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.logger import Logger
 from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource
+from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
 from twisted_relay.core import addresses
-from twisted_relay.core.admission import Admission, Refused
+from twisted_relay.core.admission import Admission, Refusal, Refused
 from twisted_relay.core.errors import Close
 from twisted_relay.engine.client import Client
 from twisted_relay.engine.interfaces import IConnection
 from twisted_relay.engine.metrics import Metrics
 from twisted_relay.engine.relay import Relay
-from twisted_relay.shell.answers import answer_error
+from twisted_relay.shell.answers import error, send
+from twisted_relay.shell.http import client_host
 from twisted_relay.shell.transport import unsent_bytes
 
 SUBPROTOCOL = "relay.v1"
@@ -175,27 +177,35 @@ class AdmissionResource:
 
     def render(self, request: Any) -> Any:
         if (request.getHeader(b"upgrade") or b"").lower() != b"websocket":
-            request.setHeader(b"upgrade", b"websocket")
-            return answer_error(
-                request, 426, "ERR_UPGRADE_REQUIRED", "Connect with a WebSocket client.")
-        address = getattr(request.getClientAddress(), "host", "")
+            message = "Connect here with a WebSocket client."
+            send(request, error(426, "ERR_UPGRADE_REQUIRED", message, {"Upgrade": "websocket"}))
+            return NOT_DONE_YET
+        address = client_host(request)
         key = addresses.limit_key(address)
         origin = request.getHeader(b"origin")
         factory = self._factory
         refusal = factory.admission.admit(
-            key, None if origin is None else origin.decode("latin-1"),
-            factory.relay.draining, factory.clock.seconds())
+            key,
+            None if origin is None else origin.decode("latin-1"),
+            factory.relay.draining,
+            factory.clock.seconds(),
+        )
         if refusal is not None:
-            return self._refuse(request, refusal.why, refusal.retry_after, address)
+            self._refuse(request, refusal, address)
+            return NOT_DONE_YET
         return WebSocketResource(_AdmittedFactory(factory, key, address)).render(request)
 
-    def _refuse(self, request: Any, why: Refused, retry_after: int, address: str) -> bytes:
+    def _refuse(self, request: Any, refusal: Refusal, address: str) -> None:
+        why = refusal.why
         self._metrics.rejected[why.reason] += 1
         self._log.warn(
-            _REFUSED_LINES[why], event="connection_rejected", reason=why.reason,
-            client_address=address)
-        return answer_error(
-            request, why.status, _HTTP_CODES[why], why.message, retry_after=retry_after or None)
+            _REFUSED_LINES[why],
+            event="connection_rejected",
+            reason=why.reason,
+            client_address=address,
+        )
+        headers = {"Retry-After": str(refusal.retry_after)} if refusal.retry_after else {}
+        send(request, error(why.status, _HTTP_CODES[why], why.message, headers))
 
 
 #: An operator greps for "too many connections".
