@@ -1,0 +1,203 @@
+"""A site of the relay's on a socket, with everything behind it faked, and a client in bytes."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any
+
+import attrs
+import pytest
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint, connectProtocol
+from twisted.internet.protocol import Protocol
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.logger import globalLogPublisher
+from twisted.web.resource import Resource
+
+from twisted_relay.engine.interfaces import StoreStatus
+from twisted_relay.engine.metrics import Metrics
+from twisted_relay.shell import http, logs
+
+
+@attrs.frozen
+class Slice:
+    max_total_connections: int = 100
+    join_timeout_ms: int = 60000
+
+
+def settings(**features: bool) -> Any:
+    on = {"health_endpoint": True, "readiness_endpoint": True, "metrics_endpoint": True}
+    return SimpleNamespace(
+        session=Slice(),
+        admission=Slice(),
+        rooms=Slice(),
+        runtime=SimpleNamespace(service_version="9.9", instance_id="here", memory_limit_mb=4096),
+        log=SimpleNamespace(requests=True),
+        features=SimpleNamespace(**(on | features)),
+        http=SimpleNamespace(keep_alive_timeout_ms=65000),
+    )
+
+
+class FakeRelay:
+    """Answers as told; ``wait`` holds an answer back."""
+
+    def __init__(self) -> None:
+        self.draining = False
+        self.fault: Exception | None = None
+        self.wait: Deferred[None] | None = None
+        self.asked: list[str] = []
+
+    async def _answer(self, what: str) -> None:
+        self.asked.append(what)
+        if self.wait is not None:
+            await self.wait
+        if self.fault is not None:
+            raise self.fault
+
+    async def create_empty_room(self, address_key: str) -> str:
+        await self._answer(address_key)
+        return "A" * 22
+
+    async def room_token(self, room_id: str) -> tuple[str, int]:
+        await self._answer(room_id)
+        return "a.token", 1234
+
+
+class FakeStore:
+    ready = True
+
+    def status(self) -> StoreStatus:
+        return StoreStatus("embedded", self.ready, None, "the embedded store is in use")
+
+
+class FakeSocket(Resource):
+    """Stands for /ws: takes over, leaves to twisted.web, or breaks."""
+
+    isLeaf = True
+    fault: Exception | None = None
+
+    def render(self, request: Any) -> Any:
+        if self.fault is not None:
+            raise self.fault
+        return b"upgraded"
+
+
+class Raw(Protocol):
+    """Collects what comes until the server ends the connection."""
+
+    def __init__(self) -> None:
+        self.data = b""
+        self.over: Deferred[bytes] = Deferred()
+
+    def dataReceived(self, data: bytes) -> None:
+        self.data += data
+
+    def connectionLost(self, reason: Any) -> None:
+        self.over.callback(self.data)
+
+
+@attrs.define
+class Reply:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def error(self) -> tuple[int, str]:
+        assert set(self.json) >= {"code", "message"}
+        assert self.headers["content-type"].startswith("application/json")
+        return self.status, self.json["code"]
+
+
+class Server:
+    """A site on a socket, with a log and a client that speaks bytes."""
+
+    def __init__(self, **features: bool) -> None:
+        self.relay, self.store, self.ws = FakeRelay(), FakeStore(), FakeSocket()
+        self.metrics = Metrics(0.0)
+        self.site = http.make_site(
+            settings(**features), self.relay, self.store, self.metrics, self.ws
+        )
+        self.log = io.StringIO()
+        self.observer = logs.make_observer(
+            SimpleNamespace(level="trace", format="json", client_address="full"),
+            self.log,
+            self.log,
+        )
+
+    async def start(self) -> Server:
+        globalLogPublisher.addObserver(self.observer)
+        endpoint = TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")
+        self.port = await endpoint.listen(self.site)
+        return self
+
+    async def stop(self) -> None:
+        globalLogPublisher.removeObserver(self.observer)
+        await self.port.stopListening()
+
+    async def connect(self, data: bytes) -> Raw:
+        endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", self.port.getHost().port)
+        raw: Raw = await connectProtocol(endpoint, Raw())
+        raw.transport.write(data)
+        return raw
+
+    async def raw(self, data: bytes) -> bytes:
+        connection = await self.connect(data)
+        return await connection.over.addTimeout(10, reactor)
+
+    async def __call__(self, line: str, body: bytes = b"", headers: tuple[str, ...] = ()) -> Reply:
+        lines = [f"{line} HTTP/1.1", "Host: x", "Connection: close", *headers]
+        if body:
+            lines.append(f"Content-Length: {len(body)}")
+        answer = await self.raw("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+        head, _, payload = answer.partition(b"\r\n\r\n")
+        first, *rest = head.decode().split("\r\n")
+        fields = dict(item.split(": ", 1) for item in rest)
+        return Reply(
+            int(first.split()[1]), {name.lower(): text for name, text in fields.items()}, payload
+        )
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        found = [json.loads(line) for line in self.log.getvalue().splitlines()]
+        return [line for line in found if "namespace" not in line]
+
+
+@pytest_twisted.async_yield_fixture
+async def http_server() -> AsyncIterator[Server]:
+    made = await Server().start()
+    yield made
+    await made.stop()
+
+
+@pytest_twisted.async_yield_fixture
+async def bare_http_server() -> AsyncIterator[Server]:
+    """One whose optional endpoints are all switched off."""
+    made = await Server(
+        health_endpoint=False, readiness_endpoint=False, metrics_endpoint=False
+    ).start()
+    yield made
+    await made.stop()
+
+
+@pytest.fixture
+def clocked_channel() -> tuple[Clock, Any, StringTransport]:
+    """A connection to such a site in memory, and the clock that its deadlines go by."""
+    clock = Clock()
+    site = http.make_site(
+        settings(), FakeRelay(), FakeStore(), Metrics(0.0), FakeSocket(), reactor=clock
+    )
+    channel = site.buildProtocol(None)
+    transport = StringTransport()
+    channel.makeConnection(transport)
+    return clock, channel, transport

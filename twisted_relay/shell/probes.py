@@ -1,0 +1,184 @@
+"""/live, /ready, /health, /healthz and /metrics. Each reads values; none waits, none logs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import attrs
+from prometheus_client.registry import CollectorRegistry
+from twisted.web.http import Request
+from twisted.web.resource import Resource
+
+from twisted_relay.engine import health
+from twisted_relay.engine.health import Memory
+from twisted_relay.engine.interfaces import StoreStatus
+from twisted_relay.engine.metrics import (
+    TEXT_CONTENT_TYPE,
+    Metrics,
+    exposition_json,
+    exposition_text,
+)
+from twisted_relay.shell.answers import Answer, Desk, Endpoint, as_json
+
+
+@attrs.frozen
+class Vitals:
+    """Where the probes look.
+
+    ``now`` gives Unix seconds; ``status``, ``memory`` and ``draining`` answer at once.
+    ``max_connections`` is MAX_TOTAL_CONNECTIONS.
+    """
+
+    metrics: Metrics
+    registry: CollectorRegistry
+    status: Callable[[], StoreStatus]
+    memory: Callable[[], Memory]
+    draining: Callable[[], bool]
+    now: Callable[[], float]
+    max_connections: int
+    version: str
+    instance_id: str
+
+    def facts(self) -> health.Facts:
+        """Read everything, at one moment."""
+        now = self.now()
+        return health.Facts(
+            store=self.status(),
+            memory=self.memory(),
+            connections=self.metrics.active_connections,
+            max_connections=self.max_connections,
+            draining=self.draining(),
+            now_ms=int(now * 1000),
+            uptime_s=max(0.0, now - self.metrics.started),
+            version=self.version,
+            instance_id=self.instance_id,
+        )
+
+    def connect_metrics(self) -> None:
+        """Let a scrape read memory and the store's state from here."""
+
+        def read() -> tuple[float, float]:
+            found = self.memory()
+            self.metrics.redis_ready = int(self.status().ready)
+            return found.used, found.limit
+
+        self.metrics.read_memory = read
+
+
+class Probe(Endpoint):
+    """An endpoint that looks at the vitals."""
+
+    def __init__(self, desk: Desk, vitals: Vitals) -> None:
+        super().__init__(attrs.evolve(desk, log_requests=False))
+        self.vitals = vitals
+
+
+class Health(Probe):
+    """The detailed state, for people and alerts."""
+
+    route = "/health"
+
+    async def answer(self, request: Request) -> Answer:
+        """Return 200, or 503 if unhealthy."""
+        return as_json(*health.health(self.vitals.facts()))
+
+
+class Ready(Probe):
+    """Whether a load balancer should send new clients."""
+
+    route = "/ready"
+
+    async def answer(self, request: Request) -> Answer:
+        """Return 200, or 503 without a store or while draining."""
+        return as_json(*health.ready(self.vitals.facts()))
+
+
+class Live(Probe):
+    """Whether the process answers; for what would restart it."""
+
+    route = "/live"
+
+    async def answer(self, request: Request) -> Answer:
+        """Return 200."""
+        return as_json(*health.live(int(self.vitals.now() * 1000)))
+
+
+class Healthz(Probe):
+    """The old service's shortest probe."""
+
+    route = "/healthz"
+
+    async def answer(self, request: Request) -> Answer:
+        """Return 200."""
+        return as_json(200, {"ok": True})
+
+
+class MetricsPage(Probe):
+    """Prometheus text, or JSON for whoever asks for JSON by name."""
+
+    route = "/metrics"
+
+    async def answer(self, request: Request) -> Answer:
+        """Return the series."""
+        vary = {"Vary": "Accept"}
+        if wants_json(request.getHeader("accept") or ""):
+            now_ms = int(self.vitals.now() * 1000)
+            return as_json(200, exposition_json(self.vitals.registry, now_ms), vary)
+        return Answer(200, exposition_text(self.vitals.registry), TEXT_CONTENT_TYPE, vary)
+
+
+def wants_json(accept: str) -> bool:
+    """Tell whether ``accept`` (RFC 9110 section 12.5.1) names JSON, no less than plain text."""
+    weights: dict[str, float] = {}
+    for part in accept.lower().split(","):
+        kind, *parameters = (piece.strip() for piece in part.split(";"))
+        weight = 1.0
+        for parameter in parameters:
+            name, _, value = parameter.partition("=")
+            if name.strip() == "q":
+                try:
+                    weight = float(value)
+                except ValueError:
+                    weight = 0.0
+        weights[kind] = max(weight, weights.get(kind, 0.0))
+    wanted = weights.get("application/json", 0.0)
+    return wanted > 0 and wanted >= weights.get("text/plain", 0.0)
+
+
+def configured_limits(*slices: attrs.AttrsInstance) -> dict[str, float]:
+    """Return the numbers among the settings' ``slices`` as gauges: ``_ms`` becomes seconds."""
+    found: dict[str, float] = {}
+    for part in slices:
+        for name, value in attrs.asdict(part, recurse=False).items():
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                continue
+            if name.endswith("_ms"):
+                found[name.removesuffix("_ms") + "_seconds"] = value / 1000
+            else:
+                found[name] = value
+    return found
+
+
+class ProbeSwitches(Protocol):
+    """Which of the probes are served; /live and /healthz always are."""
+
+    @property
+    def health_endpoint(self) -> bool: ...
+    @property
+    def readiness_endpoint(self) -> bool: ...
+    @property
+    def metrics_endpoint(self) -> bool: ...
+
+
+def add_probes(root: Resource, desk: Desk, vitals: Vitals, features: ProbeSwitches) -> None:
+    """Put the probes that are switched on under ``root``."""
+    vitals.connect_metrics()
+    root.putChild(b"live", Live(desk, vitals))
+    root.putChild(b"healthz", Healthz(desk, vitals))
+    if features.health_endpoint:
+        root.putChild(b"health", Health(desk, vitals))
+    if features.readiness_endpoint:
+        root.putChild(b"ready", Ready(desk, vitals))
+    if features.metrics_endpoint:
+        root.putChild(b"metrics", MetricsPage(desk, vitals))
