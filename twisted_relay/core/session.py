@@ -155,6 +155,6 @@ class Session:
             if not isinstance(body, wire.EmptyBody) and getattr(body, "roomId", "") != self.room_id:
                 code = Code.NOT_IN_ROOM
         if code is not None:
-            return Refusal(RelayError(code), frame.id, kind.__struct_config__.tag)
+            return Refusal(RelayError(code), frame.id, str(kind.__struct_config__.tag))
         self.state = _NEXT.get(kind, self.state)
         return frame

@@ -133,7 +133,7 @@ def decode(payload: bytes, max_ciphertext_chars: int) -> ClientFrame:
         InvalidFrame: a JSON object, but no frame of this protocol.
     """
     try:
-        frame = _decoder.decode(payload)
+        frame: ClientFrame = _decoder.decode(payload)
     except msgspec.ValidationError as fault:
         raise _invalid(payload, fault) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

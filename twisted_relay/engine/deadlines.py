@@ -29,6 +29,7 @@ class Deadlines(Generic[T]):
         self._expired = expired
         self._due: collections.OrderedDict[T, float] = collections.OrderedDict()
         self._call: IDelayedCall | None = None
+        self._turning = False
 
     def __len__(self) -> int:
         return len(self._due)
@@ -37,8 +38,7 @@ class Deadlines(Generic[T]):
         """Start the item's time, anew if it was running."""
         self._due.pop(item, None)
         self._due[item] = self._clock.seconds() + self._delay
-        if self._call is None:
-            self._call = self._clock.callLater(self._delay, self._turn)
+        self._schedule()
 
     def cancel(self, item: T) -> None:
         """The item's time no longer matters; nothing happens if it was not running."""
@@ -55,12 +55,21 @@ class Deadlines(Generic[T]):
 
     def _turn(self) -> None:
         self._call = None
-        now = self._clock.seconds()
-        while self._due:
-            item, when = next(iter(self._due.items()))
-            if when > now:
-                if self._call is None:
-                    self._call = self._clock.callLater(when - now, self._turn)
-                return
-            del self._due[item]
-            self._expired(item)
+        self._turning = True
+        try:
+            now = self._clock.seconds()
+            while self._due:
+                item, when = next(iter(self._due.items()))
+                if when > now:
+                    return
+                del self._due[item]
+                self._expired(item)
+        finally:
+            self._turning = False
+            self._schedule()
+
+    def _schedule(self) -> None:
+        # Not from within a turn: what is added there is due later than what is still to be seen.
+        if self._due and self._call is None and not self._turning:
+            when = next(iter(self._due.values()))
+            self._call = self._clock.callLater(max(0.0, when - self._clock.seconds()), self._turn)

@@ -64,13 +64,12 @@ class Departures:
                 except StoreUnavailable as absent:
                     if not outcome.called:
                         outcome.errback(Failure(absent))
-                    if self._stopped:
-                        return
                     await self._wait()
                     continue
                 except Exception:
                     self._queue.popleft()
-                    outcome.called or outcome.errback(Failure())
+                    if not outcome.called:
+                        outcome.errback(Failure())
                     continue
                 self._queue.popleft()
                 if not outcome.called:

@@ -169,8 +169,9 @@ class Membership:
         ghost = here.members.get(entry.member_id) if here is not None else None
         if ghost is not None:
             self._replace(ghost)
+        label = None if ghost is None else ghost.label
         Deferred.fromCoroutine(
-            self._return_seat(room_id, entry.member_id, seat.epoch, False, ghost and ghost.label)
+            self._return_seat(room_id, entry.member_id, seat.epoch, False, label)
         ).addErrback(self._broken, "LEAVE")
         if seat.qr_spent and here is not None and here in self._rooms:
             self._upkeep.rotate_qr(here, entry.token_id or "")

@@ -43,6 +43,7 @@ class MemoryStore:
         now_ms: Unix time in milliseconds, as tokens carry it.
         limits: capacity, times to live, creations for each address.
         refuse_replays: False lets a token serve again (FEATURE_TOKEN_REPLAY_PROTECTION).
+        limit_creations: False counts no address's rooms (FEATURE_IP_TRACKING).
     """
 
     def __init__(
@@ -51,11 +52,13 @@ class MemoryStore:
         now_ms: Callable[[], int],
         limits: RoomLimits,
         refuse_replays: bool = True,
+        limit_creations: bool = True,
     ) -> None:
         self._clock = clock
         self._now_ms = now_ms
         self._limits = limits
         self._refuse_replays = refuse_replays
+        self._limit_creations = limit_creations
         self._rooms: dict[str, _Room] = {}
         self._spent: set[tuple[str, str]] = set()
         self._spent_until: list[tuple[float, tuple[str, str]]] = []
@@ -79,7 +82,7 @@ class MemoryStore:
     async def create(
         self, room_id: str, address_key: str, entry: Entry | None, qr: QrToken | None
     ) -> Seat | None:
-        if address_key:
+        if self._limit_creations:
             wait = self._creations.spend(address_key, self._clock.seconds())
             if wait is not None:
                 raise RelayError(Code.RATE_LIMITED, retry_after_ms=int(wait * 1000) + 1)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from twisted.application import service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
 from twisted.internet.interfaces import IListeningPort, IReactorTime, IStreamServerEndpoint
 from twisted.logger import Logger
@@ -57,14 +57,18 @@ class RelayService(service.MultiService):
         if reactor is None:
             from twisted.internet import reactor as installed
 
-            reactor = installed  # type: ignore[assignment]
+            reactor = installed
         self._reactor = reactor
         self._loaded = loaded
         self.settings: Settings = loaded.settings
         settings = self.settings
         self.metrics = Metrics(time.time())
         self.store: IRoomStore = MemoryStore(
-            reactor, _now_ms, settings.rooms, settings.features.token_replay_protection
+            reactor,
+            _now_ms,
+            settings.rooms,
+            refuse_replays=settings.features.token_replay_protection,
+            limit_creations=settings.features.ip_tracking,
         )
         signer = TokenSigner(
             settings.tokens.secret or random_bytes(32), settings.tokens.old_secrets, random_bytes
@@ -121,10 +125,10 @@ class RelayService(service.MultiService):
         if self.settings.features.graceful_shutdown:
             await self.relay.drain(self.settings.runtime.graceful_shutdown_timeout_ms / 1000)
         if self.port is not None:
-            await self.port.stopListening()
+            await maybeDeferred(self.port.stopListening)
         self.relay.stop()
         await self.store.stop()
-        await super().stopService()
+        await maybeDeferred(super().stopService)
         self._log.info("stopped", event="stopped")
 
     def _endpoint(self) -> IStreamServerEndpoint:
@@ -137,7 +141,7 @@ class RelayService(service.MultiService):
         self._log.info(
             "listening on port {port}",
             event="listening",
-            port=port.getHost().port,
+            port=getattr(port.getHost(), "port", None),
             version=__version__,
             store=self.store.status().kind,
         )

@@ -19,4 +19,4 @@ def unsent_bytes(transport: ITransport) -> int:
     the attributes are reached through the wrapper.
     """
     inside: Any = transport
-    return len(inside.dataBuffer) - inside.offset + inside._tempDataLen
+    return int(len(inside.dataBuffer) - inside.offset + inside._tempDataLen)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import attrs
 from autobahn.twisted.resource import WebSocketResource
@@ -35,6 +35,8 @@ class RelayProtocol(WebSocketServerProtocol):
     """One client's WebSocket. Knows Autobahn and the relay, and decides nothing itself."""
 
     factory: RelayFactory
+    transport: Any
+    localCloseCode: Any
     address_key = ""
     client_address = ""
     _client: Client | None = None
@@ -115,13 +117,14 @@ class RelayFactory(WebSocketServerFactory):
         max_message_bytes: MAX_WS_MSG_BYTES.
     """
 
-    protocol = RelayProtocol
+    protocol: Any
     noisy = False
 
     def __init__(
         self, relay: Relay, admission: Admission, clock: IReactorTime, max_message_bytes: int
     ) -> None:
         super().__init__(reactor=clock)
+        self.protocol = RelayProtocol
         self.relay = relay
         self.admission = admission
         self.clock = clock
@@ -147,10 +150,10 @@ class _AdmittedFactory:
     client_address: str
 
     def buildProtocol(self, address: IAddress) -> RelayProtocol:
-        protocol = self.factory.buildProtocol(address)
+        protocol: Any = self.factory.buildProtocol(address)
         protocol.address_key = self.address_key
         protocol.client_address = self.client_address
-        return protocol
+        return cast(RelayProtocol, protocol)
 
 
 @implementer(IResource)
