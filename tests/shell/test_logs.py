@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from twisted.application.service import Application, MultiService
-from twisted.internet.task import Clock
 from twisted.logger import (
     FilteringLogObserver,
     ILogObserver,
@@ -21,7 +20,7 @@ from twisted.logger import (
     textFileLogObserver,
 )
 
-from twisted_relay.shell import logs
+from twisted_relay.shell import log_lines, logs
 
 SECRET = "s3cret-room-id"
 OTHERS = ("autobahn.twisted.websocket", "twisted.web.http", "txredisapi", "stdout", "stderr")
@@ -156,7 +155,7 @@ def test_a_failure_without_its_traceback_is_described_too() -> None:
     except ValueError:
         failure = Failure()
     failure.cleanFailure()
-    found = logs.describe_failure(failure)
+    found = log_lines.describe_failure(failure)
     assert found["type"] == "ValueError"
     assert SECRET not in repr(found)
 
@@ -241,11 +240,42 @@ def test_twistds_logfile_is_honoured(tmp_path: Any) -> None:
 
 
 def test_throttle_lets_one_line_a_second_through_and_counts_the_rest() -> None:
-    clock = Clock()
-    throttle = logs.Throttle(clock.seconds)
-    assert [throttle.admit("ip_limit") for _ in range(4)] == [0, None, None, None]
-    assert throttle.admit("origin") == 0
-    clock.advance(1)
-    assert throttle.admit("ip_limit") == 3
-    clock.advance(5)
-    assert throttle.admit("ip_limit") == 0
+    throttle = logs.Throttle()
+    assert [throttle.admit("ip_limit", 5.0) for _ in range(4)] == [0, None, None, None]
+    assert throttle.admit("origin", 5.0) == 0
+    assert throttle.admit("ip_limit", 6.0) == 3
+    assert throttle.admit("ip_limit", 9.0) == 0
+
+
+def test_a_flood_of_rejections_is_a_line_a_second() -> None:
+    log = Log()
+
+    def reject(seconds: float, reason: str) -> None:
+        log.observer(
+            {
+                "log_namespace": "twisted_relay.shell.websocket",
+                "log_level": LogLevel.warn,
+                "log_time": seconds,
+                "log_format": "too many connections",
+                "event": "connection_rejected",
+                "reason": reason,
+                "client_address": "192.0.2.1",
+            }
+        )
+
+    for n in range(100):
+        reject(10 + n / 1000, "ip_limit")
+    reject(10.5, "origin")
+    reject(11, "ip_limit")
+    assert [(x["reason"], x.get("suppressed")) for x in log.lines] == [
+        ("ip_limit", None),
+        ("origin", None),
+        ("ip_limit", 99),
+    ]
+
+
+def test_lines_that_no_client_brings_about_are_all_written() -> None:
+    log = Log()
+    for _ in range(5):
+        log.at().warn("a setting", event="settings", setting="PORT")
+    assert len(log.lines) == 5

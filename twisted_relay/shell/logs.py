@@ -8,16 +8,16 @@ Two rules keep private things out, whatever the level:
 - Of anybody else's events the text is never written, since Autobahn and twisted.web put peer
   addresses and request lines into theirs: only namespace, level and, for a failure, its type and
   stack. An exception's own message is never written, for the same reason.
+
+A line that a client can bring about at will (it names an address, or a failure) is written once a
+second for each event and reason; the next one says how many were ``suppressed``.
 """
 
 from __future__ import annotations
 
-import datetime
-import json
 import re
 import sys
-import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol, TextIO
 
 from twisted.application import service
@@ -35,6 +35,15 @@ from twisted.python.logfile import LogFile
 from zope.interface import implementer
 
 from twisted_relay.core.addresses import displayed
+from twisted_relay.shell.log_lines import (
+    bounded,
+    cut,
+    describe_failure,
+    foreign,
+    iso,
+    render_json,
+    render_pretty,
+)
 
 OURS = "twisted_relay"
 LEVELS = ("trace", "debug", "info", "warn", "error", "fatal")
@@ -77,12 +86,7 @@ FIELDS = (
     "unknown",
     "version",
 )
-_MAX_TEXT = 300
-_MAX_ITEMS = 100
-_MAX_FRAMES = 30
 _PLACE = re.compile(r"\{(\w+)\}")
-_FRAME = re.compile(r'\s*File "[^"]*", line \d+, in \S+\s*$')
-_EXCEPTION = re.compile(r"((?:\w+\.)*[A-Z]\w+)(?::|\s*$)")
 _LEVEL_NAMES = {
     LogLevel.debug: "debug",
     LogLevel.info: "info",
@@ -103,6 +107,30 @@ class LogChoices(Protocol):
     def client_address(self) -> str: ...
 
 
+class Throttle:
+    """Lets through one line for each event and interval, and counts the rest.
+
+    ``event`` is from an enumeration, so that there are few.
+    """
+
+    def __init__(self, interval: float = 1.0) -> None:
+        self._interval = interval
+        self._last: dict[str, float] = {}
+        self._suppressed: dict[str, int] = {}
+
+    def admit(self, event: str, now: float) -> int | None:
+        """Return how many lines were held back since the last one, or None to hold this back.
+
+        ``now`` is in seconds of any one clock.
+        """
+        last = self._last.get(event)
+        if last is not None and 0 <= now - last < self._interval:
+            self._suppressed[event] = self._suppressed.get(event, 0) + 1
+            return None
+        self._last[event] = now
+        return self._suppressed.pop(event, 0)
+
+
 @implementer(ILogObserver)
 class Observer:
     """Writes the events that pass to ``stdout``, or ``stderr`` for error and fatal."""
@@ -110,9 +138,10 @@ class Observer:
     def __init__(self, choices: LogChoices, stdout: TextIO, stderr: TextIO) -> None:
         self._least = LEVELS.index(choices.level)
         self._address_mode: Any = choices.client_address
-        self._render = _pretty if choices.format == "pretty" else _json
+        self._render = render_pretty if choices.format == "pretty" else render_json
         self._stdout = stdout
         self._stderr = stderr
+        self._throttle = Throttle()
 
     def __call__(self, event: LogEvent) -> None:
         """Write ``event``, if it passes. Never raises: a log must not end what it tells of."""
@@ -121,11 +150,14 @@ class Observer:
         ours = namespace == OURS or namespace.startswith(OURS + ".")
         if not self._passes(level, namespace, ours):
             return
-        record: dict[str, Any] = {
-            "level": level,
-            "time": _iso(float(event.get("log_time") or 0.0)),
-        }
-        record.update(self._own(event) if ours else _foreign(event, namespace))
+        moment = float(event.get("log_time") or 0.0)
+        suppressed = self._throttle.admit(_cause(event), moment) if ours and _flood(event) else 0
+        if suppressed is None:
+            return
+        record: dict[str, Any] = {"level": level, "time": iso(moment)}
+        record.update(self._own(event) if ours else foreign(event, namespace))
+        if suppressed:
+            record["suppressed"] = suppressed
         failure = event.get("log_failure")
         if isinstance(failure, Failure):
             record.update(describe_failure(failure))
@@ -148,7 +180,7 @@ class Observer:
         fields: dict[str, Any] = {}
         for name in FIELDS:
             if name in event and event[name] is not None:
-                fields[name] = _bounded(event[name])
+                fields[name] = bounded(event[name])
         if CLIENT_ADDRESS in fields:
             bare = str(fields.pop(CLIENT_ADDRESS)).partition("/")[0]
             shown = displayed(bare, self._address_mode)
@@ -156,7 +188,7 @@ class Observer:
                 fields[CLIENT_ADDRESS] = shown
         text = event.get("log_format") or fields.get("event") or ""
         msg = _PLACE.sub(lambda found: str(fields.get(found[1], "-")), str(text))
-        return {"msg": _cut(msg), **fields}
+        return {"msg": cut(msg), **fields}
 
 
 def _level_of(event: LogEvent) -> str:
@@ -170,73 +202,14 @@ def _level_of(event: LogEvent) -> str:
     return name
 
 
-def _foreign(event: LogEvent, namespace: str) -> dict[str, Any]:
-    if namespace in ("stdout", "stderr"):
-        return {"msg": _of_print(str(event.get("log_io", ""))), "namespace": namespace}
-    if "warning" in event and "category" in event:
-        # A Python warning: where and of what class, without its text.
-        where = f"{event.get('filename')}:{event.get('lineno')}"
-        return {"msg": "Python warning", "type": str(event["category"]), "stack": [where]}
-    return {"msg": f"{_cut(namespace) or 'other code'} reported", "namespace": _cut(namespace)}
+def _flood(event: LogEvent) -> bool:
+    """Tell whether a client can bring such lines about as fast as it sends."""
+    return event.get(CLIENT_ADDRESS) is not None or event.get("log_failure") is not None
 
 
-def _of_print(line: str) -> str:
-    """Return what may be shown of a printed line: the bones of a traceback, else nothing."""
-    if _FRAME.match(line) or line.startswith("Traceback (most recent call last)"):
-        return _cut(line.strip())
-    found = _EXCEPTION.match(line)
-    return found[1] if found else "output of other code, withheld"
-
-
-def describe_failure(failure: Failure) -> dict[str, Any]:
-    """Return a failure's ``type`` and ``stack`` (``module:function:line``, innermost last).
-
-    Neither its message nor any local: both may hold what a client sent.
-    """
-    kind = failure.type
-    name = f"{kind.__module__}.{kind.__qualname__}" if kind is not None else "unknown"
-    trace = failure.getTracebackObject()
-    if trace is not None:
-        stack = [
-            f"{frame.f_globals.get('__name__', '?')}:{frame.f_code.co_qualname}:{line}"
-            for frame, line in traceback.walk_tb(trace)
-        ]
-    else:
-        stack = [f"{frame[1]}:{frame[0]}:{frame[2]}" for frame in failure.frames]
-    return {"type": name.removeprefix("builtins."), "stack": stack[-_MAX_FRAMES:]}
-
-
-def _bounded(value: object) -> Any:
-    if value is None or isinstance(value, bool | int | float):
-        return value
-    if isinstance(value, str):
-        return _cut(str(value))
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_bounded(item) for item in list(value)[:_MAX_ITEMS]]
-    return type(value).__name__
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _MAX_TEXT else text[: _MAX_TEXT - 3] + "..."
-
-
-def _iso(seconds: float) -> str:
-    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _json(record: Mapping[str, Any]) -> str:
-    return json.dumps(record, separators=(",", ":"))
-
-
-def _pretty(record: Mapping[str, Any]) -> str:
-    rest = dict(record)
-    level, time, msg = rest.pop("level"), rest.pop("time"), rest.pop("msg")
-    stack = rest.pop("stack", ())
-    # json.dumps also keeps newlines and terminal escapes out of the line.
-    fields = " ".join(f"{name}={json.dumps(value)}" for name, value in rest.items())
-    head = f"{time} {level.upper():<5} {json.dumps(msg)[1:-1]}" + (f"  {fields}" if fields else "")
-    return "\n".join([head, *(f"    {frame}" for frame in stack)])
+def _cause(event: LogEvent) -> str:
+    parts = (event.get(name, "") for name in ("event", "reason", "route", "type"))
+    return "|".join([*map(str, parts), str(event.get("log_namespace", ""))])
 
 
 def make_observer(
@@ -292,26 +265,3 @@ def install(observer: ILogObserver, publisher: LogPublisher = globalLogPublisher
             publisher.removeObserver(other)
     publisher.removeObserver(observer)
     publisher.addObserver(observer)
-
-
-class Throttle:
-    """Lets through one line for each event and interval, and counts the rest.
-
-    ``event`` is from an enumeration, so that there are few.
-    """
-
-    def __init__(self, seconds: Callable[[], float], interval: float = 1.0) -> None:
-        self._seconds = seconds
-        self._interval = interval
-        self._last: dict[str, float] = {}
-        self._suppressed: dict[str, int] = {}
-
-    def admit(self, event: str) -> int | None:
-        """Return how many lines were held back since the last one, or None to hold this back."""
-        now = self._seconds()
-        last = self._last.get(event)
-        if last is not None and 0 <= now - last < self._interval:
-            self._suppressed[event] = self._suppressed.get(event, 0) + 1
-            return None
-        self._last[event] = now
-        return self._suppressed.pop(event, 0)
