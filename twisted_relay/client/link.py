@@ -1,0 +1,175 @@
+"""One WebSocket connection to a relay, and the one HTTP question a client asks it."""
+
+import json
+import re
+from typing import Any, Protocol
+from urllib.parse import quote, urlsplit
+
+from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientProtocol
+from twisted.internet import error
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.ssl import optionsForClientTLS
+from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, readBody
+
+from .errors import ClientError, ConnectFailed, Refused
+
+SUBPROTOCOL = "relay.v1"
+CONNECT_TIMEOUT = 15.0
+PING_INTERVAL, PING_TIMEOUT = 20.0, 20.0
+_LARGEST_MESSAGE = 16 * 1024 * 1024  # what a relay may send at most; media frames are the largest
+_LARGEST_ANSWER = 65536
+
+
+class Receiver(Protocol):
+    """Who hears what happens on a link."""
+
+    def received(self, link: "Link", payload: bytes) -> None:
+        """A text frame came."""
+
+    def lost(self, link: "Link", code: int, reason: str) -> None:
+        """The link is gone. Called once, and only for a link that was opened."""
+
+
+class UrlError(ClientError):
+    """The address is not one of a relay."""
+
+
+def check_url(url: str) -> str:
+    """``url`` without fragment, if it is ws:// or wss:// with a host. Raises UrlError."""
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("ws", "wss") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good or parts.username is not None or re.search(r"[\x00-\x20\x7f]", url):
+        raise UrlError("the address of a relay looks like ws://host:port/ws or wss://host/ws")
+    return parts._replace(path=parts.path or "/ws", fragment="").geturl()
+
+
+class Link(WebSocketClientProtocol):
+    """Autobahn's protocol with an owner instead of overridden methods."""
+
+    def onOpen(self) -> None:
+        """The handshake is done."""
+        self.factory.opened.callback(self)
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        """Hand a text frame on; the relay sends no binary ones."""
+        if not isBinary:
+            self.factory.receiver.received(self, payload)
+
+    def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
+        """Tell the owner once, in whichever phase the connection died."""
+        opened = self.factory.opened
+        if not opened.called:
+            opened.errback(ConnectFailed(_refusal(reason)))
+        else:
+            self.factory.receiver.lost(self, code or 1006, (reason or "") if wasClean else "")
+
+    def send(self, payload: bytes) -> None:
+        """Send one text frame."""
+        self.sendMessage(payload)
+
+    def close(self) -> None:
+        """Close in order."""
+        self.sendClose(1000)
+
+    def abort(self) -> None:
+        """Let go at once, for a peer that does not answer."""
+        transport: Any = self.transport
+        if transport is not None:
+            transport.abortConnection()
+
+
+def _refusal(reason: str | None) -> str:
+    status = re.search(r"\((\d{3}) - ([^)\x00-\x1f]{0,100})", reason or "")
+    if status:
+        return f"the relay refused the connection: {status[1]} {status[2]}"
+    return "the relay closed the connection during the handshake"
+
+
+class _Factory(WebSocketClientFactory):
+    protocol = Link
+    noisy = False
+
+    def __init__(self, url: str, receiver: Receiver, reactor: Any) -> None:
+        super().__init__(url, protocols=[SUBPROTOCOL], reactor=reactor)
+        self.receiver = receiver
+        self.opened: Deferred[Link] = Deferred()
+        self.setProtocolOptions(
+            failByDrop=False,
+            openHandshakeTimeout=CONNECT_TIMEOUT,
+            autoPingInterval=PING_INTERVAL,
+            autoPingTimeout=PING_TIMEOUT,
+            maxMessagePayloadSize=_LARGEST_MESSAGE,
+            maxFramePayloadSize=_LARGEST_MESSAGE,
+        )
+
+
+async def open_link(url: str, receiver: Receiver, reactor: Any, trust_root: Any = None) -> Link:
+    """Connect to ``url``; with wss:// the certificate must be for its host. Raises ConnectFailed.
+
+    ``trust_root`` (IOpenSSLTrustRoot) replaces the platform's certificate authorities.
+    """
+    parts = urlsplit(check_url(url))
+    secure, host = parts.scheme == "wss", parts.hostname or ""
+    port = parts.port or (443 if secure else 80)
+    endpoint: Any = HostnameEndpoint(reactor, host, port, timeout=CONNECT_TIMEOUT)
+    if secure:
+        endpoint = wrapClientTLS(optionsForClientTLS(host, trustRoot=trust_root), endpoint)
+    factory = _Factory(url, receiver, reactor)
+    try:
+        await endpoint.connect(factory)
+    except (error.ConnectError, error.DNSLookupError, OSError) as fault:
+        raise ConnectFailed(_why(fault)) from fault
+    return await factory.opened
+
+
+def _why(fault: BaseException) -> str:
+    if isinstance(fault, error.DNSLookupError):
+        return "there is no such host"
+    if isinstance(fault, error.ConnectionRefusedError):
+        return "nobody listens there (connection refused)"
+    if isinstance(fault, error.TimeoutError):
+        return "the relay does not answer (timeout)"
+    return "the relay cannot be reached"
+
+
+async def fetch_token(url: str, room_id: str, reactor: Any, trust_root: Any = None) -> str:
+    """Ask the relay at the WebSocket address ``url`` for a join token of the room.
+
+    Raises Refused(ERR_NO_ROOM...) and ConnectFailed.
+    """
+    parts = urlsplit(check_url(url))
+    base = parts.path.removesuffix("/").rpartition("/")[0]
+    path = f"{base}/rooms/{quote(room_id, safe='')}/token"
+    target = parts._replace(scheme=parts.scheme.replace("ws", "http"), path=path, query="")
+    agent = Agent(reactor, BrowserLikePolicyForHTTPS(trust_root), connectTimeout=CONNECT_TIMEOUT)
+    asked = Deferred.fromCoroutine(_ask(agent, target.geturl().encode("ascii")))
+    try:
+        status, answer = await asked.addTimeout(CONNECT_TIMEOUT, reactor)
+    except ClientError:
+        raise
+    except Exception as fault:  # Agent's failures are many and share no root
+        raise ConnectFailed(_why(fault)) from fault
+    token = answer.get("token")
+    if status == 200 and isinstance(token, str):
+        return token
+    code, message = answer.get("code"), answer.get("message")
+    raise Refused(
+        code if isinstance(code, str) else f"HTTP {status}",
+        message if isinstance(message, str) else "",
+    )
+
+
+async def _ask(agent: Agent, target: bytes) -> tuple[int, dict[str, object]]:
+    response: Any = await agent.request(b"GET", target)
+    if isinstance(response.length, int) and response.length > _LARGEST_ANSWER:
+        raise ConnectFailed("this is not a relay: the answer is too long")
+    body = await readBody(response)
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        answer = None
+    return response.code, answer if isinstance(answer, dict) else {}
