@@ -167,6 +167,9 @@ class MemoryStore:
             room.generations.pop(away or "", None)
         self._keep(room, self._limits.key_ttl_ms)
         spent = room.qr is not None and room.qr.id == entry.token_id
+        if spent:
+            # Whoever rotates next shows a fresh one, even if the one who spent it never does.
+            room.qr = None
         return Seat(room.epoch, room.number, len(room.seats), spent)
 
     def _sweep(self) -> None:
