@@ -168,9 +168,9 @@ def test_whatever_comes_is_a_frame_or_one_of_the_two_refusals(payload):
     try:
         read = decode(payload)
     except wire.InvalidFrame as fault:
-        assert wire.encode_error(fault.error, ID, fault.re)
+        wire.encode_error(fault.error, ID, fault.re)
     except wire.NotAFrame:
-        pass
+        return
     else:
         assert type(read).__struct_config__.tag in wire.CLIENT_TYPES
 
