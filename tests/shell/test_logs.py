@@ -217,8 +217,8 @@ def test_install_takes_the_place_of_the_file_observer_of_twist() -> None:
     publisher = LogPublisher(
         FilteringLogObserver(textFileLogObserver(theirs), [LogLevelFilterPredicate()])
     )
-    logs.install(log.observer, publisher)
-    logs.install(log.observer, publisher)
+    assert logs.install(log.observer, publisher)
+    assert not logs.install(log.observer, publisher)
     Logger(namespace="twisted_relay", observer=publisher).info("hello")
     assert theirs.getvalue() == ""
     assert [line["msg"] for line in log.lines] == ["hello"]

@@ -255,13 +255,20 @@ def observe_application(parent: object, observer: ILogObserver) -> bool:
     return True
 
 
-def install(observer: ILogObserver, publisher: LogPublisher = globalLogPublisher) -> None:
+def install(observer: ILogObserver, publisher: LogPublisher = globalLogPublisher) -> bool:
     """Make ``observer`` take the place of the file observers of a log that has begun.
 
     For ``startService`` under ``twist``, which knows no Application and begins its own log.
+    Where there is none to replace (the relay is embedded in another program, or in a test),
+    nothing changes. Returns whether it took a place.
     """
-    for other in tuple(getattr(publisher, "_observers", ())):
-        if isinstance(other, FileLogObserver | FilteringLogObserver):
-            publisher.removeObserver(other)
-    publisher.removeObserver(observer)
-    publisher.addObserver(observer)
+    replaced = [
+        other
+        for other in tuple(getattr(publisher, "_observers", ()))
+        if isinstance(other, FileLogObserver | FilteringLogObserver)
+    ]
+    for other in replaced:
+        publisher.removeObserver(other)
+    if replaced:
+        publisher.addObserver(observer)
+    return bool(replaced)
