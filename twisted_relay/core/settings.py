@@ -14,7 +14,7 @@ import attrs
 
 from twisted_relay import __version__
 from twisted_relay.core.settings_table import SETTINGS, Setting
-from twisted_relay.core.settings_values import Fault
+from twisted_relay.core.settings_values import Fault, is_placeholder
 
 
 class SettingsError(Exception):
@@ -194,9 +194,6 @@ _SLICES: dict[str, Any] = {
     "runtime": RuntimeSettings,
 }
 
-_PLACEHOLDERS = ("change-me", "changeme", "change_me", "replace-me", "replaceme", "replace_me")
-_PLACEHOLDER_STARTS = (b"your-", b"your_", b"example", b"secret", b"dev-secret")
-
 
 def load_settings(env: Mapping[str, str], options: Mapping[str, str] | None = None) -> Loaded:
     """Build the settings; an option goes before the environment, and empty is as good as unset.
@@ -273,25 +270,16 @@ def _notices(given: list[Setting], values: Mapping[str, Any]) -> tuple[Notice, .
     if later:
         names = ", ".join(later)
         notices.append(Notice("later", f"accepted, without effect in this version: {names}"))
-    if _is_placeholder(values["JOIN_TOKEN_SECRET"]):
+    if is_placeholder(values["JOIN_TOKEN_SECRET"]):
         text = "JOIN_TOKEN_SECRET looks like a published placeholder: choose a random one"
         notices.append(Notice("JOIN_TOKEN_SECRET", text, "warn"))
-    if any(_is_placeholder(secret) for secret in values["JOIN_TOKEN_SECRETS_OLD"]):
+    if any(is_placeholder(secret) for secret in values["JOIN_TOKEN_SECRETS_OLD"]):
         text = "JOIN_TOKEN_SECRETS_OLD holds what looks like a published placeholder: drop it"
         notices.append(Notice("JOIN_TOKEN_SECRETS_OLD", text, "warn"))
     if values["CORS_ALLOW_CREDENTIALS"] and values["CORS_ALLOWED_ORIGINS"] is None:
         text = "CORS_ALLOW_CREDENTIALS is taken as false, since CORS_ALLOWED_ORIGINS is *"
         notices.append(Notice("CORS_ALLOW_CREDENTIALS", text, "warn"))
     return tuple(notices)
-
-
-def _is_placeholder(secret: bytes | None) -> bool:
-    if secret is None:
-        return False
-    lowered = secret.lower()
-    if any(word.encode() in lowered for word in _PLACEHOLDERS):
-        return True
-    return lowered.startswith(_PLACEHOLDER_STARTS) or len(set(lowered)) < 6
 
 
 def _settings(values: Mapping[str, Any]) -> Settings:

@@ -144,6 +144,20 @@ SECRETS = Kind(
 )
 
 
+_PLACEHOLDERS = ("change-me", "changeme", "change_me", "replace-me", "replaceme", "replace_me")
+_PLACEHOLDER_STARTS = (b"your-", b"your_", b"example", b"secret", b"dev-secret")
+
+
+def is_placeholder(secret: bytes | None) -> bool:
+    """Whether a secret looks like one that was copied from a published example."""
+    if secret is None:
+        return False
+    lowered = secret.lower()
+    if any(word.encode() in lowered for word in _PLACEHOLDERS):
+        return True
+    return lowered.startswith(_PLACEHOLDER_STARTS) or len(set(lowered)) < 6
+
+
 def _parse_redis_url(text: str) -> str:
     try:
         parts = urlsplit(text)

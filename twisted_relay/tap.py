@@ -1,0 +1,128 @@
+"""What ``twistd relay`` and ``twist relay`` understand, and how it becomes a service.
+
+Settings are checked as the options are parsed, so before the process daemonises. Nothing here
+imports the reactor: ``--reactor`` must still have its say when this module is loaded.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any, ClassVar, NoReturn
+
+from twisted.application.service import IService
+from twisted.python import usage
+
+from twisted_relay import __version__
+from twisted_relay.core.dotenv import DotenvError, parse_dotenv
+from twisted_relay.core.settings import Loaded, SettingsError, load_settings
+from twisted_relay.core.settings_table import SETTINGS
+
+_VARIABLES = {
+    "host": "HOST",
+    "port": "PORT",
+    "log-level": "LOG_LEVEL",
+    "log-format": "LOG_FORMAT",
+    "redis-url": "REDIS_URL",
+    "max-total-connections": "MAX_TOTAL_CONNECTIONS",
+    "trust-proxy": "TRUST_PROXY",
+}
+
+_LIMIT_SLICES = ("session", "admission", "rooms")
+
+
+class Options(usage.Options):
+    """The options of ``twistd relay``; once parsed, ``self["loaded"]`` is a `Loaded`."""
+
+    synopsis = "[options]"
+    longdesc = (
+        "Relays end-to-end encrypted group chat: /ws for clients, /rooms, and the probes /live, "
+        "/ready, /health and /metrics, all on one port. Every setting is an environment variable "
+        "or a line of a .env file (see docs/configuration.md); the most used are options as "
+        "well. An option goes before the environment, the environment before the file."
+    )
+    optParameters: ClassVar[list[list[Any]]] = [
+        ["host", None, None, "Address to listen on (HOST, 0.0.0.0)."],
+        ["port", "p", None, "TCP port for /ws and HTTP; 0 takes a free one (PORT, 3001)."],
+        ["env-file", None, None, "File of settings (.env in the working directory, if it exists)."],
+        ["log-level", None, None, "fatal, error, warn, info, debug or trace (LOG_LEVEL, info)."],
+        ["log-format", None, None, "json, or pretty for people (LOG_FORMAT, json)."],
+        ["redis-url", None, None, "Redis server of several instances; not in this version yet."],
+        ["max-total-connections", None, None, "Most clients at once (MAX_TOTAL_CONNECTIONS)."],
+        ["trust-proxy", None, None, "Proxies to believe (TRUST_PROXY); no effect yet."],
+    ]
+    optFlags: ClassVar[list[list[Any]]] = [
+        ["check", None, "Check the settings, print what would run, and exit."],
+    ]
+
+    def opt_version(self) -> NoReturn:
+        """Print the version of twisted-relay and exit."""
+        sys.stdout.write(f"twisted-relay {__version__}\n")
+        raise SystemExit(0)
+
+    def postOptions(self) -> None:
+        """Check the settings. A fault is one line on stderr and exit status 1.
+
+        A UsageError would not do: for one, twistd and twist print their whole usage.
+        """
+        given = {variable: self[option] for option, variable in _VARIABLES.items() if self[option]}
+        try:
+            loaded = load_settings(_environment(self["env-file"], os.environ), given)
+        except SettingsError as error:
+            sys.stderr.write(f"{error}\n")
+            raise SystemExit(1) from None
+        self["loaded"] = loaded
+        if self["check"]:
+            sys.stdout.write(describe(loaded))
+            raise SystemExit(0)
+
+
+def _environment(named: str | None, environ: os._Environ[str]) -> dict[str, str]:
+    """The variables of the file, with the environment's above them where not empty."""
+    path = Path(named or ".env")
+    if named is None and not path.is_file():
+        return dict(environ)
+    allowed = "a readable file of NAME=value lines in UTF-8"
+    try:
+        found = parse_dotenv(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        fault = error.strerror or type(error).__name__
+    except DotenvError as error:
+        fault = str(error)
+    except UnicodeDecodeError:
+        fault = "it is not UTF-8"
+    else:
+        return {**found, **{name: value for name, value in environ.items() if value.strip()}}
+    raise SettingsError("--env-file", f"{str(path)!a}: {fault}", allowed)
+
+
+def describe(loaded: Loaded) -> str:
+    """What would run, for ``--check``: never the value of a secret."""
+    settings = loaded.settings
+    host = f"[{settings.listen.host}]" if ":" in settings.listen.host else settings.listen.host
+    secret = "random, for the life of the process" if not settings.tokens.secret else "configured"
+    lines = [
+        f"twisted-relay {__version__}",
+        f"address: http://{host}:{settings.listen.port}",
+        "store: embedded",
+        f"join token secret: {secret}; old secrets: {len(settings.tokens.old_secrets)}",
+        "limits:",
+    ]
+    for row in SETTINGS:
+        slice_name, _, field = row.place.partition(".")
+        if slice_name in _LIMIT_SLICES and row.effect == "now":
+            value = getattr(getattr(settings, slice_name), field)
+            shown = "*" if value is None else value
+            lines.append(f"  {row.name}={', '.join(shown) if isinstance(shown, tuple) else shown}")
+    lines += [f"{notice.level}: {notice.text}" for notice in loaded.notices]
+    return "\n".join(lines) + "\n"
+
+
+def makeService(options: Options) -> IService:
+    """Make the relay's service from parsed options; called by twistd and twist."""
+    # Late, since the modules beneath install the default reactor as they are imported.
+    from twisted_relay.shell.service import make_service
+
+    loaded: Loaded = options["loaded"]
+    return make_service(loaded)
