@@ -275,11 +275,11 @@ class RelayClient:
             if len(self._heard) > _REMEMBERED:
                 self._heard.popitem(last=False)
         ciphertext = frame.text("ciphertextB64")
-        own = frame.id in self._outbox and member_id in ("", self.member_id)
-        if own:
-            self._settle(frame.id, None)
-        own = own or bool(member_id and member_id == self.member_id)
+        acknowledges = frame.id in self._outbox and member_id in ("", self.member_id)
+        own = acknowledges or bool(member_id and member_id == self.member_id)
         self._listener(events.Message(frame.id, member_id, ciphertext, own))
+        if acknowledges:
+            self._settle(frame.id, None)
 
     def _on_token(self, frame: Frame) -> None:
         self._next_token = frame.text("nextToken")

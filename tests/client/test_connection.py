@@ -1,0 +1,227 @@
+"""The client against a relay in miniature, over real sockets; waits run on a made-up clock."""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Factory
+from twisted.internet.task import Clock
+
+from twisted_relay.client import ConnectFailed, Refused, RelayClient, SeatLost, events
+
+
+class Member:
+    """A client, its clock, and what it was told."""
+
+    def __init__(self, url: str) -> None:
+        self.clock = Clock()
+        self.events: list[events.Event] = []
+        self.client = RelayClient(
+            url, self.events.append, reactor=reactor, clock=self.clock, random=lambda: 1.0
+        )
+
+    def told(self, kind: type) -> list[Any]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+
+@pytest_twisted.async_yield_fixture
+async def member(fake_relay: Any) -> AsyncIterator[Member]:
+    member = Member(fake_relay.url)
+    yield member
+    await member.client.leave()
+
+
+async def come_back(member: Member, until: Callable[..., Any], times: int = 1) -> None:
+    await until(lambda: len(member.told(events.Lost)) == times, "the loss")
+    member.clock.advance(member.told(events.Lost)[-1].retry_in)
+    await until(lambda: len(member.told(events.Joined)) == times + 1, "the return")
+
+
+async def test_create_say_hear_leave(fake_relay: Any, member: Member) -> None:
+    joined = await member.client.create("Ann")
+    assert (joined.room_id, joined.label, joined.max) == ("room-room", "P1", 10)
+    assert fake_relay.seats[0].offered == ["relay.v1"]
+    assert member.client.qr == events.QrRotated("qr.one", 9)
+    await member.client.say("Y2lwaGVy", "message-1")
+    assert member.told(events.Message) == [events.Message("message-1", "me", "Y2lwaGVy", True)]
+    await member.client.leave()
+    assert [frame["t"] for frame in fake_relay.seats[0].heard] == [
+        "ROOM_CREATE",
+        "APP_MSG",
+        "LEAVE",
+    ]
+    assert member.events[-1] == events.Ended("left")
+    with pytest.raises(SeatLost):
+        await member.client.say("Y2lwaGVy")
+
+
+async def test_join_names_the_kind_of_token(fake_relay: Any, member: Member) -> None:
+    await member.client.join("room-room", "to.ken", single_use=True)
+    body = fake_relay.frames("JOIN_REQUEST")[0]["body"]
+    assert body == {"roomId": "room-room", "qrToken": "to.ken"}
+
+
+async def test_an_error_that_answers_ours_is_a_refusal(fake_relay: Any, member: Member) -> None:
+    def refuse(seat: Any, frame: Any) -> None:
+        seat.tell("ERROR", {"code": "ERR_NO_ROOM", "retryable": False}, re="another-frame")
+        body = {"code": "ERR_ROOM_FULL", "retryable": True, "message": "The room is full."}
+        seat.tell("ERROR", body, re=frame["id"])
+
+    fake_relay.answer = refuse
+    with pytest.raises(Refused) as refused:
+        await member.client.join("room-room", "to.ken")
+    assert (refused.value.code, refused.value.retryable) == ("ERR_ROOM_FULL", True)
+    assert str(refused.value) == "The room is full. (ERR_ROOM_FULL)"
+
+
+async def test_an_older_relay_without_re_and_member_ids(fake_relay: Any, member: Member) -> None:
+    def old(seat: Any, frame: Any) -> None:
+        if frame["t"] == "JOIN_REQUEST":
+            seat.tell("JOINED", {"roomId": "room-room", "participants": 1, "max": 9, "label": "x"})
+        elif frame["t"] == "APP_MSG":
+            seat.tell("APP_MSG", frame["body"], id=frame["id"])
+
+    fake_relay.answer = old
+    assert (await member.client.join("room-room", "to.ken")).label == "x"
+    await member.client.say("Y2lwaGVy")
+    fake_relay.answer = fake_relay.usual
+
+
+async def test_comes_back_with_the_newest_next_token(
+    fake_relay: Any, member: Member, until: Callable[..., Any]
+) -> None:
+    await member.client.create()
+    fake_relay.seats[0].tell("TOKEN", {"roomId": "room-room", "nextToken": "next-newer"})
+    fake_relay.seats[0].tell("QR_ROTATED", {"roomId": "r", "qrToken": "q.2", "qrExpUnixMs": 3})
+    await until(lambda: member.client.qr == events.QrRotated("q.2", 3))
+    fake_relay.seats[0].close_with(1012, "service restart")
+    await come_back(member, until)
+    assert fake_relay.frames("JOIN_REQUEST")[0]["body"]["token"] == "next-newer"
+    assert member.told(events.Joined)[-1].resumed
+    assert member.told(events.Lost) == [events.Lost("service restart", 0.5)]
+    fake_relay.seats[1].transport.abortConnection()
+    await come_back(member, until, times=2)
+    assert fake_relay.frames("JOIN_REQUEST")[1]["body"]["token"] == "next-2"
+
+
+async def test_resends_what_was_not_acknowledged_with_the_same_id_in_order(
+    fake_relay: Any, member: Member, until: Callable[..., Any]
+) -> None:
+    await member.client.create()
+    await member.client.say("MA", "message-0")
+
+    def deaf(seat: Any, frame: Any) -> None:
+        if len(seat.heard) == 4:
+            seat.transport.abortConnection()
+
+    fake_relay.answer = deaf
+    said = [member.client.say("MQ", "message-1"), member.client.say("Mg", "message-2")]
+    await until(lambda: member.told(events.Lost), "the loss")
+    said.append(member.client.say("Mw", "message-3"))
+    drained = member.client.drain()
+    fake_relay.answer = fake_relay.usual
+    await come_back(member, until)
+    for one in [*said, drained]:
+        await one
+    ids = [frame["id"] for frame in fake_relay.seats[1].heard if frame["t"] == "APP_MSG"]
+    assert ids == ["message-1", "message-2", "message-3"]
+
+
+async def test_drops_repeats_of_member_and_id(
+    fake_relay: Any, member: Member, until: Callable[..., Any]
+) -> None:
+    await member.client.create()
+    for member_id, frame_id in (
+        ("a", "same-one"),
+        ("a", "same-one"),
+        ("b", "same-one"),
+        ("a", "x"),
+    ):
+        body = {"roomId": "room-room", "ciphertextB64": "MA", "memberId": member_id}
+        fake_relay.seats[0].tell("APP_MSG", body, id=frame_id)
+    await until(lambda: len(member.told(events.Message)) == 3)
+    heard = [(event.member_id, event.id) for event in member.told(events.Message)]
+    assert heard == [("a", "same-one"), ("b", "same-one"), ("a", "x")]
+    assert not any(event.own for event in member.told(events.Message))
+
+
+@pytest.mark.parametrize(("code", "reason"), [(1008, "replaced"), (1003, "invalid message")])
+async def test_does_not_come_back_after(
+    fake_relay: Any, member: Member, until: Callable[..., Any], code: int, reason: str
+) -> None:
+    await member.client.create()
+    fake_relay.answer = lambda seat, frame: None
+    said = member.client.say("MA")
+    fake_relay.seats[0].close_with(code, reason)
+    await until(lambda: member.told(events.Ended))
+    with pytest.raises(SeatLost, match=reason):
+        await said
+    assert member.told(events.Ended) == [events.Ended(reason)]
+    assert not member.clock.getDelayedCalls()
+
+
+async def test_waits_longer_while_the_relay_cannot_take_it_back_and_ends_when_the_room_is_gone(
+    fake_relay: Any, member: Member, until: Callable[..., Any]
+) -> None:
+    await member.client.create()
+    codes = iter(["ERR_UNAVAILABLE", "ERR_UNAVAILABLE", "ERR_ROOM_FULL", "ERR_NO_ROOM"])
+    fake_relay.answer = lambda seat, frame: seat.tell(
+        "ERROR", {"code": next(codes), "retryable": True}, re=frame["id"]
+    )
+    fake_relay.seats[0].transport.abortConnection()
+    for losses in range(1, 5):
+        await until(lambda losses=losses: len(member.told(events.Lost)) == losses, "a loss")
+        member.clock.advance(member.told(events.Lost)[-1].retry_in)
+    await until(lambda: member.told(events.Ended))
+    assert [event.retry_in for event in member.told(events.Lost)] == [0.5, 1.0, 2.0, 4.0]
+    assert member.told(events.Ended) == [events.Ended("ERR_NO_ROOM")]
+
+
+async def test_says_it_again_when_the_room_could_not_be_reached(
+    fake_relay: Any, member: Member, until: Callable[..., Any]
+) -> None:
+    await member.client.create()
+
+    def unavailable(seat: Any, frame: Any) -> None:
+        fake_relay.answer = fake_relay.usual
+        seat.tell("ERROR", {"code": "ERR_UNAVAILABLE", "retryable": True}, re=frame["id"])
+
+    fake_relay.answer = unavailable
+    said = member.client.say("MA", "message-1")
+    await until(lambda: any(call.active() for call in member.clock.getDelayedCalls()))
+    member.clock.advance(0.5)
+    await said
+    assert [frame["id"] for frame in fake_relay.frames("APP_MSG")] == ["message-1"] * 2
+
+
+async def test_a_message_that_is_refused_fails_alone(fake_relay: Any, member: Member) -> None:
+    await member.client.create()
+    fake_relay.answer = lambda seat, frame: seat.tell(
+        "ERROR", {"code": "ERR_CIPHERTEXT_TOO_LARGE", "retryable": False}, re=frame["id"]
+    )
+    with pytest.raises(Refused, match="ERR_CIPHERTEXT_TOO_LARGE"):
+        await member.client.say("MA")
+    fake_relay.answer = fake_relay.usual
+    await member.client.say("MA")
+
+
+async def test_a_relay_that_never_answers_is_a_timeout(
+    fake_relay: Any, member: Member, until: Callable[..., Any]
+) -> None:
+    fake_relay.answer = lambda seat, frame: None
+    entering = Deferred.fromCoroutine(member.client.create())
+    await until(lambda: fake_relay.frames("ROOM_CREATE"))
+    member.clock.advance(15)
+    with pytest.raises(ConnectFailed, match="timeout"):
+        await entering
+
+
+async def test_nobody_there_is_one_line() -> None:
+    port = reactor.listenTCP(0, Factory(), interface="127.0.0.1")
+    number = port.getHost().port
+    await port.stopListening()
+    with pytest.raises(ConnectFailed, match="connection refused"):
+        await Member(f"ws://127.0.0.1:{number}/ws").client.create()
