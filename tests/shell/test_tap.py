@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -154,6 +155,28 @@ def test_version_is_ours(capsys: pytest.CaptureFixture[str]) -> None:
 def test_importing_the_options_leaves_the_choice_of_reactor_open() -> None:
     code = "import sys, twisted_relay.tap; sys.exit('twisted.internet.reactor' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60)
+
+
+@pytest.mark.parametrize("which", ["twistd", "twist"])
+def test_the_log_is_ours_from_the_first_line(which: str, tmp_path: Path) -> None:
+    before = ["-n", "--pidfile="] if which == "twistd" else []
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "NODE_ENV": "production"}
+    command = [sys.executable, "-c", RUN[which], *before, "relay", "--host=127.0.0.1", "--port=0"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        lines = []
+        try:
+            for line in process.stdout:
+                lines.append(json.loads(line))
+                if lines[-1].get("event") == "listening":
+                    process.terminate()
+            lines += [json.loads(line) for line in process.stdout]
+        finally:
+            process.kill()
+    assert {"settings", "listening", "stopped"} <= {line.get("event") for line in lines}
+    assert all(isinstance(line["level"], str) and "log_namespace" not in line for line in lines)
 
 
 def test_options_become_a_service_with_those_settings() -> None:
