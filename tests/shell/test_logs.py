@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from twisted.application.service import Application, MultiService
 from twisted.logger import (
-    FilteringLogObserver,
     ILogObserver,
     Logger,
     LogLevel,
-    LogLevelFilterPredicate,
-    LogPublisher,
-    textFileLogObserver,
 )
 
 from twisted_relay.shell import log_lines, logs
@@ -212,16 +212,19 @@ def test_twistd_takes_the_observer_from_its_application() -> None:
     assert not logs.observe_application(MultiService(), observer)
 
 
-def test_install_takes_the_place_of_the_file_observer_of_twist() -> None:
-    log, theirs = Log(), io.StringIO()
-    publisher = LogPublisher(
-        FilteringLogObserver(textFileLogObserver(theirs), [LogLevelFilterPredicate()])
-    )
-    assert logs.install(log.observer, publisher)
-    assert not logs.install(log.observer, publisher)
-    Logger(namespace="twisted_relay", observer=publisher).info("hello")
-    assert theirs.getvalue() == ""
-    assert [line["msg"] for line in log.lines] == ["hello"]
+def test_twist_takes_the_observer_from_its_options() -> None:
+    observer = Log().observer
+    options: dict[str, Any] = {"fileLogObserverFactory": None, "logLevel": LogLevel.info}
+    assert logs.observe_twist(options, observer)
+    assert options["fileLogObserverFactory"](io.StringIO()) is observer
+    assert options["logLevel"] is LogLevel.debug
+    assert not logs.observe_twist({"nodaemon": True}, observer)
+
+
+def test_twists_log_file_is_honoured() -> None:
+    file = io.StringIO()
+    assert logs.streams_for({"logFile": sys.__stdout__}) == (None, None)
+    assert logs.streams_for({"logFile": file}) == (file, file)
 
 
 def test_twistds_logfile_is_honoured(tmp_path: Any) -> None:
@@ -279,3 +282,32 @@ def test_lines_that_no_client_brings_about_are_all_written() -> None:
     for _ in range(5):
         log.at().warn("a setting", event="settings", setting="PORT")
     assert len(log.lines) == 5
+
+
+@pytest.mark.parametrize("program", [["twistd", "-n", "--pidfile="], ["twist"]])
+def test_the_log_of_a_real_process_is_ours_from_the_first_line(
+    program: list[str], tmp_path: Path
+) -> None:
+    tool = [str(Path(sys.executable).with_name(program[0])), *program[1:]]
+    root = str(Path(__file__).parents[2])
+    process = subprocess.Popen(
+        [*tool, "relay", "--host", "127.0.0.1", "--port", "0"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": root, "PATH": os.environ["PATH"], "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        lines = []
+        while not lines or "listening" not in lines[-1]:
+            lines.append(process.stdout.readline())
+            assert lines[-1], process.communicate(timeout=20)
+        process.terminate()
+        out, err = process.communicate(timeout=20)
+    finally:
+        process.kill()
+    levels = [json.loads(line)["level"] for line in [*lines, *out.splitlines()]]
+    assert set(levels) == {"info"}
+    assert err == ""

@@ -17,18 +17,14 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any, Protocol, TextIO
 
 from twisted.application import service
 from twisted.logger import (
-    FileLogObserver,
-    FilteringLogObserver,
     ILogObserver,
     LogEvent,
     LogLevel,
-    LogPublisher,
-    globalLogPublisher,
 )
 from twisted.python.failure import Failure
 from twisted.python.logfile import LogFile
@@ -228,19 +224,23 @@ def make_observer(
     return Observer(choices, out, err)
 
 
-def streams_for(twistd: Mapping[str, Any] | None) -> tuple[TextIO | None, TextIO | None]:
-    """Return where ``make_observer`` should write under these twistd options.
+def streams_for(options: Mapping[str, Any] | None) -> tuple[TextIO | None, TextIO | None]:
+    """Return where ``make_observer`` should write under these options of twistd or twist.
 
-    An observer of the Application's takes the place of ``--logfile``, so that option is honoured
-    here: with it, or as a daemon (whose standard streams are closed), both streams are that file.
+    Our observer takes the place of the one that ``--logfile`` (``--log-file``) is for, so the
+    option is honoured here: with it, or as a daemon, whose standard streams are closed, both
+    streams are that file.
     """
-    if twistd is None or "nodaemon" not in twistd:
+    if options is None:
         return None, None
-    path = twistd.get("logfile")
-    if path == "-" or (not path and twistd["nodaemon"]):
+    if "nodaemon" not in options:
+        file = options.get("logFile")
+        return (None, None) if file is sys.__stdout__ else (file, file)
+    path = options.get("logfile")
+    if path == "-" or (not path and options["nodaemon"]):
         return None, None
-    file = LogFile.fromFullPath(path or "twistd.log")
-    return file, file
+    rotated = LogFile.fromFullPath(path or "twistd.log")
+    return rotated, rotated
 
 
 def observe_application(parent: object, observer: ILogObserver) -> bool:
@@ -255,20 +255,14 @@ def observe_application(parent: object, observer: ILogObserver) -> bool:
     return True
 
 
-def install(observer: ILogObserver, publisher: LogPublisher = globalLogPublisher) -> bool:
-    """Make ``observer`` take the place of the file observers of a log that has begun.
+def observe_twist(options: MutableMapping[str, Any], observer: ILogObserver) -> bool:
+    """Make ``observer`` the log of twist, by its ``options``; tell whether they were twist's.
 
-    For ``startService`` under ``twist``, which knows no Application and begins its own log.
-    Where there is none to replace (the relay is embedded in another program, or in a test),
-    nothing changes. Returns whether it took a place.
+    For ``makeService`` under twist, which begins its log afterwards and knows no Application.
+    What is written is decided by LOG_LEVEL, so twist's own filter lets everything through.
     """
-    replaced = [
-        other
-        for other in tuple(getattr(publisher, "_observers", ()))
-        if isinstance(other, FileLogObserver | FilteringLogObserver)
-    ]
-    for other in replaced:
-        publisher.removeObserver(other)
-    if replaced:
-        publisher.addObserver(observer)
-    return bool(replaced)
+    if "fileLogObserverFactory" not in options:
+        return False
+    options["fileLogObserverFactory"] = lambda _file: observer
+    options["logLevel"] = LogLevel.debug
+    return True

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
+from typing import Any
 
 from twisted.application import service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
 from twisted.internet.interfaces import IListeningPort, IReactorTime, IStreamServerEndpoint
-from twisted.logger import Logger
+from twisted.logger import ILogObserver, Logger
 from twisted.web.server import Site
 
 from twisted_relay import __version__
@@ -39,6 +40,7 @@ class RelayService(service.MultiService):
         reactor: where it runs; the global one by default, imported late so that ``--reactor``
             keeps its say.
         random_bytes: the source of ids and, without a configured one, of the token secret.
+        observer: writes the log of the Application that the service is put into, if any.
 
     Attributes:
         relay, store, metrics, site: the parts, for whoever embeds the service.
@@ -52,8 +54,10 @@ class RelayService(service.MultiService):
         loaded: Loaded,
         reactor: IReactorTime | None = None,
         random_bytes: Callable[[int], bytes] = os.urandom,
+        observer: ILogObserver | None = None,
     ) -> None:
         super().__init__()
+        self._observer = observer
         if reactor is None:
             from twisted.internet import reactor as installed
 
@@ -97,10 +101,9 @@ class RelayService(service.MultiService):
 
     def setServiceParent(self, parent: service.IServiceCollection) -> None:
         # Under twistd the parent is the Application, which takes its log from here before the
-        # log begins; under twist the log has begun by now.
-        observer = logs.make_observer(self.settings.log, *logs.streams_for(None))
-        if not logs.observe_application(parent, observer):
-            logs.install(observer)
+        # log begins.
+        if self._observer is not None:
+            logs.observe_application(parent, self._observer)
         super().setServiceParent(parent)
 
     def startService(self) -> None:
@@ -160,6 +163,12 @@ def _fault(failure: object) -> str:
     return str(getattr(error, "socketError", error))
 
 
-def make_service(loaded: Loaded) -> service.IService:
-    """What ``twistd relay`` runs, from checked settings."""
-    return RelayService(loaded)
+def make_service(loaded: Loaded, outer: MutableMapping[str, Any] | None = None) -> service.IService:
+    """What ``twistd relay`` and ``twist relay`` run, from checked settings.
+
+    ``outer`` holds the options of twistd or twist themselves: where the log goes.
+    """
+    observer = logs.make_observer(loaded.settings.log, *logs.streams_for(outer))
+    if outer is not None:
+        logs.observe_twist(outer, observer)
+    return RelayService(loaded, observer=observer)
