@@ -5,17 +5,17 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred, TimeoutError, fail, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.logger import Logger
 
 from . import events, frames
 from .backoff import Backoff
 from .errors import ClientError, ConnectFailed, Refused, SeatLost
+from .exchange import Exchange
 from .frames import Frame, FrameError
 from .link import Link, open_link
 from .outbox import Outbox, Outgoing
 
-ANSWER_TIMEOUT = 15.0
 LEAVE_TIMEOUT = 3.0
 _REMEMBERED = 4096  # ids of messages heard, to know a repeat by
 _OUR_FAULT = (1003, 1007, 1009)  # the same again would end the same way
@@ -47,9 +47,7 @@ class RelayClient:
         self._opener = opener
         self._backoff = Backoff(random)
         self._outbox = Outbox()
-        self._link: Link | None = None
-        self._hello: Deferred[None] | None = None
-        self._asked: tuple[str, Deferred[Frame]] | None = None
+        self._exchange = Exchange(self._clock)
         self._timers: dict[str, Any] = {}
         self._drained: list[Deferred[None]] = []
         self._heard: OrderedDict[tuple[str, str], None] = OrderedDict()
@@ -94,10 +92,10 @@ class RelayClient:
 
     async def leave(self) -> None:
         """Give the seat up and close; never fails. What is unacknowledged then is given up."""
-        if self._link is not None and self._seated and not self._over:
+        if self._exchange.link is not None and self._seated and not self._over:
             self._over = True
             try:
-                await self._ask("LEAVE", {"roomId": self.room_id}, LEAVE_TIMEOUT)
+                await self._exchange.ask("LEAVE", {"roomId": self.room_id}, LEAVE_TIMEOUT)
             except ClientError:
                 self._log.debug("the relay did not confirm that we left")
         self._end("left")
@@ -107,44 +105,18 @@ class RelayClient:
     async def _enter_first(self, kind: str, body: dict[str, object]) -> events.Joined:
         try:
             await self._connect()
-            return self._sit(await self._ask(kind, body, ANSWER_TIMEOUT))
+            return self._sit(await self._exchange.ask(kind, body))
         except ClientError:
             self._over = True
-            self._close_link()
+            self._exchange.close()
             raise
 
     async def _connect(self) -> None:
-        self._hello = Deferred()
-        hello = self._hello
         link = await self._opener(self._url, self, self._reactor, self._trust_root)
         if self._over:
             link.abort()
             raise SeatLost("left")
-        self._link = link
-        try:
-            await self._within(hello, ANSWER_TIMEOUT)
-        except ConnectFailed:
-            self._close_link()
-            raise
-
-    async def _within(self, waited: "Deferred[Any]", seconds: float) -> Any:
-        try:
-            return await waited.addTimeout(seconds, self._clock)
-        except (TimeoutError, CancelledError) as fault:
-            raise ConnectFailed("the relay does not answer (timeout)") from fault
-
-    async def _ask(self, kind: str, body: dict[str, object], seconds: float) -> Frame:
-        if self._link is None:
-            raise ConnectFailed("the relay closed the connection")
-        frame_id = frames.new_id()
-        answer: Deferred[Frame] = Deferred()
-        self._asked = (frame_id, answer)
-        self._link.send(frames.build(kind, body, frame_id))
-        try:
-            frame: Frame = await self._within(answer, seconds)
-            return frame
-        finally:
-            self._asked = None
+        await self._exchange.begin(link)
 
     def _sit(self, frame: Frame) -> events.Joined:
         created = frame.t == "ROOM_CREATED"
@@ -171,18 +143,10 @@ class RelayClient:
 
     def lost(self, link: Link, code: int, reason: str) -> None:
         """The link is gone (called by it)."""
-        if link is not self._link:
+        if link is not self._exchange.link:
             return
-        self._link = None
         fault = ConnectFailed(f"the relay closed the connection ({code}{reason and ' ' + reason})")
-        asked, hello = self._asked, self._hello
-        waiting = asked is not None or (hello is not None and not hello.called)
-        if hello is not None and not hello.called:
-            hello.errback(fault)
-        if asked is not None:
-            self._asked = None
-            asked[1].errback(fault)
-        if self._over or waiting or not self._seated:
+        if self._exchange.lost(fault) or self._over or not self._seated:
             return
         if (code == 1008 and reason == "replaced") or code in _OUR_FAULT or not self._next_token:
             self._end(reason or f"the connection was closed ({code})")
@@ -205,7 +169,7 @@ class RelayClient:
         body: dict[str, object] = {"roomId": self.room_id, "token": self._next_token}
         try:
             await self._connect()
-            frame = await self._ask("JOIN_REQUEST", body, ANSWER_TIMEOUT)
+            frame = await self._exchange.ask("JOIN_REQUEST", body)
             self._sit(frame)
         except Refused as refusal:
             if refusal.code in _COME_AGAIN:
@@ -216,7 +180,7 @@ class RelayClient:
             self._retry(fault)
 
     def _retry(self, fault: ClientError) -> None:
-        self._close_link()
+        self._exchange.close()
         if not self._over:
             self._plan_return(str(fault))
 
@@ -224,7 +188,7 @@ class RelayClient:
 
     def received(self, link: Link, payload: bytes) -> None:
         """A frame came (called by the link)."""
-        if link is not self._link:
+        if link is not self._exchange.link:
             return
         try:
             frame = frames.parse(payload)
@@ -239,14 +203,10 @@ class RelayClient:
         allowed = limits.get("maxMsgsPer10s") if isinstance(limits, dict) else None
         if isinstance(allowed, int) and allowed > 0:
             self._outbox.allow(allowed)
-        if self._hello is not None and not self._hello.called:
-            self._hello.callback(None)
+        self._exchange.greeted()
 
     def _on_answer(self, frame: Frame) -> None:
-        asked = self._asked
-        if asked is not None and frame.re in (None, asked[0]):  # older relays have no re
-            self._asked = None
-            asked[1].callback(frame)
+        self._exchange.answered(frame)
 
     def _on_error(self, frame: Frame) -> None:
         refusal = Refused(
@@ -254,11 +214,9 @@ class RelayClient:
             frame.text_or("message"),
             retryable=frame.body.get("retryable") is True,
         )
-        asked = self._asked
-        if asked is not None and frame.re in (None, asked[0]):
-            self._asked = None
-            asked[1].errback(refusal)
-        elif frame.re is not None and frame.re in self._outbox:
+        if self._exchange.answered(frame, refusal):
+            return
+        if frame.re is not None and frame.re in self._outbox:
             if refusal.code == "ERR_UNAVAILABLE":
                 self._outbox.repeat(frame.re)
                 self._later("pump", self._backoff.next(), self._pump)
@@ -305,12 +263,13 @@ class RelayClient:
 
     def _pump(self) -> None:
         self._stop_timer("pump")
-        if self._link is None or not self._seated or self._returning or self._over:
+        link = self._exchange.link
+        if link is None or not self._seated or self._returning or self._over:
             return
         due, again = self._outbox.due(self._clock.seconds())
         for message in due:
             body = {"roomId": self.room_id, "ciphertextB64": message.ciphertext}
-            self._link.send(frames.build("APP_MSG", body, message.id))
+            link.send(frames.build("APP_MSG", body, message.id))
         if again is not None:
             self._later("pump", again, self._pump)
 
@@ -332,7 +291,7 @@ class RelayClient:
         self._over = True
         for name in list(self._timers):
             self._stop_timer(name)
-        self._close_link()
+        self._exchange.close()
         if self._seated:
             self._seated = False
             self._listener(events.Ended(reason))
@@ -341,11 +300,6 @@ class RelayClient:
         drained, self._drained = self._drained, []
         for waiting in drained:
             waiting.callback(None)
-
-    def _close_link(self) -> None:
-        link, self._link = self._link, None
-        if link is not None:
-            link.close()
 
     def _later(self, name: str, seconds: float, call: Callable[[], None]) -> None:
         self._stop_timer(name)

@@ -6,9 +6,12 @@ from typing import Any, Protocol
 from urllib.parse import quote, urlsplit
 
 from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientProtocol
+from OpenSSL import SSL
+from service_identity import VerificationError
 from twisted.internet import error
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.protocol import connectionDone
 from twisted.internet.ssl import optionsForClientTLS
 from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, readBody
 
@@ -50,6 +53,13 @@ def check_url(url: str) -> str:
 class Link(WebSocketClientProtocol):
     """Autobahn's protocol with an owner instead of overridden methods."""
 
+    _untrusted = False
+
+    def connectionLost(self, reason: Any = connectionDone) -> None:
+        """Keep what is lost further on: that TLS, not the network, ended it."""
+        self._untrusted = isinstance(reason.value, SSL.Error | VerificationError)
+        super().connectionLost(reason)
+
     def onOpen(self) -> None:
         """The handshake is done."""
         self.factory.opened.callback(self)
@@ -63,7 +73,7 @@ class Link(WebSocketClientProtocol):
         """Tell the owner once, in whichever phase the connection died."""
         opened = self.factory.opened
         if not opened.called:
-            opened.errback(ConnectFailed(_refusal(reason)))
+            opened.errback(ConnectFailed(_UNTRUSTED if self._untrusted else _refusal(reason)))
         else:
             self.factory.receiver.lost(self, code or 1006, (reason or "") if wasClean else "")
 
@@ -80,6 +90,9 @@ class Link(WebSocketClientProtocol):
         transport: Any = self.transport
         if transport is not None:
             transport.abortConnection()
+
+
+_UNTRUSTED = "the relay's certificate is not for this host or not from a known authority"
 
 
 def _refusal(reason: str | None) -> str:
