@@ -169,7 +169,7 @@ class StoreContract(ABC):
 
     async def test_numbers_for_automatic_labels_are_never_given_twice(self):
         store = await self.store()
-        room_id, creator, seat, _ = await self.room(store)
+        room_id, _, seat, _ = await self.room(store)
         numbers = [seat.number]
         for _ in range(4):
             guest = self.newcomer()
