@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable, MutableMapping
 from typing import Any
@@ -119,6 +118,10 @@ class RelayService(service.MultiService):
         self.store.start()
         self.relay.start()
         self._endpoint().listen(self.site).addCallbacks(self._listening, self._cannot_listen)
+        if self.port is None:
+            # A TCP endpoint listens, or fails, at once. Raised here and not in the Deferred, which
+            # would keep it to itself.
+            raise SystemExit(1)
 
     def stopService(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._stop())
@@ -151,11 +154,13 @@ class RelayService(service.MultiService):
 
     def _cannot_listen(self, failure: object) -> None:
         listen = self.settings.listen
-        sys.stderr.write(
-            f"PORT: cannot listen on {listen.host}:{listen.port}: {_fault(failure)}; "
-            "choose a free port of this machine\n"
+        self._log.critical(
+            "PORT: cannot listen on {endpoint}: {fault}; choose a free port of this machine",
+            event="cannot_listen",
+            setting="PORT",
+            endpoint=f"{listen.host}:{listen.port}",
+            fault=_fault(failure),
         )
-        raise SystemExit(1)
 
 
 def _fault(failure: object) -> str:
