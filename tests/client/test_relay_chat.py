@@ -274,3 +274,31 @@ def test_a_room_that_is_not_there(relay: Running, run: Start, port: int) -> None
     chat = run(*CHAT, f"ws://127.0.0.1:{port}/ws", str(Invite("A" * 22, bytes(32))))
     assert chat.exit_code() == 1
     assert "ERR_NO_ROOM" in next_with(chat.notes, "relay-chat:")
+
+
+def test_an_interrupt_leaves_the_room(relay: Running, run: Start, port: int) -> None:
+    ann, words = start_room(run, port)
+    bob = run(*CHAT, *words, "--name", "Bob")
+    next_with(bob.notes, "2 of")
+    bob.process.send_signal(signal.SIGINT)
+    next_with(ann.notes, "Bob has left the chat")
+    bob.exit_code()
+    assert not any("Traceback" in line for line in bob.notes.queue)
+    assert not any("Unhandled" in line for line in bob.notes.queue)
+
+
+def test_input_from_a_file(relay: Running, run: Start, port: int, tmp_path: Path) -> None:
+    ann, words = start_room(run, port)
+    (tmp_path / "said.txt").write_bytes(b"one\r\ntw\xffo\nthree")
+    with (tmp_path / "said.txt").open() as said:
+        script = subprocess.run(
+            [sys.executable, *CHAT, *words, "--name", "file"],
+            stdin=said,
+            capture_output=True,
+            cwd=ROOT,
+            timeout=PATIENCE,
+            check=False,
+        )
+    assert script.returncode == 0, script.stderr
+    heard = [next_with(ann.out, "file: ") for _ in range(3)]
+    assert heard == ["file: one", "file: tw\ufffdo", "file: three"]
