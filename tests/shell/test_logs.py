@@ -168,6 +168,8 @@ def test_a_printed_traceback_keeps_its_bones_only() -> None:
         '  File "/x/y.py", line 3, in start',
         f"    open('{SECRET}')",
         f"twisted.internet.error.CannotListenError: {SECRET}",
+        f"ValueError: {SECRET}",
+        "Somebody: said",
     ):
         stderr.error("{log_io}", log_io=line)
     assert [line["msg"] for line in log.lines] == [
@@ -175,6 +177,8 @@ def test_a_printed_traceback_keeps_its_bones_only() -> None:
         'File "/x/y.py", line 3, in start',
         "output of other code, withheld",
         "twisted.internet.error.CannotListenError",
+        "ValueError",
+        "output of other code, withheld",
     ]
 
 

@@ -16,7 +16,7 @@ _MAX_TEXT = 300
 _MAX_ITEMS = 100
 _MAX_FRAMES = 30
 _FRAME = re.compile(r'\s*File "[^"]*", line \d+, in \S+\s*$')
-_EXCEPTION = re.compile(r"((?:\w+\.)*[A-Z]\w+)(?::|\s*$)")
+_EXCEPTION = re.compile(r"((?:\w+\.)+\w+|\w+(?:Error|Exception|Exit|Interrupt))(?::|\s*$)")
 
 
 def foreign(event: LogEvent, namespace: str) -> dict[str, Any]:
