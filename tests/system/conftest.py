@@ -1,0 +1,522 @@
+"""Black-box harness: a relay in a process of its own, and clients that know only the wire protocol.
+
+The WebSocket client is a raw socket on purpose: tests need malformed bytes, stalled readers and
+connections that die without a word. It imports nothing of the relay.
+"""
+
+from __future__ import annotations
+
+import base64
+import collections
+import contextlib
+import hashlib
+import hmac
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SECRET = "a-secret-made-up-for-the-system-tests-0001"
+PATIENCE = 10.0
+TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
+
+#: Limits that no test meets by accident; a test that is about a limit sets its own.
+ROOMY = {
+    "HOST": "127.0.0.1",
+    "JOIN_TOKEN_SECRET": SECRET,
+    "MAX_CONNS_PER_IP": "5000",
+    "MAX_CONNECTS_PER_IP_PER_MIN": "100000",
+    "MAX_ROOM_CREATES_PER_IP_PER_MIN": "100000",
+    "MAX_HTTP_PER_IP_PER_MIN": "100000",
+}
+
+
+def poll(probe: Callable[[], Any], what: str = "the condition", patience: float = PATIENCE) -> Any:
+    """Ask until the answer is true, and return it."""
+    ends = time.monotonic() + patience
+    while True:
+        answer = probe()
+        if answer:
+            return answer
+        assert time.monotonic() < ends, f"{what} did not come about in {patience} s"
+        time.sleep(0.02)
+
+
+def b64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def mint(room_id: str, secret: str = SECRET, **claims: Any) -> str:
+    """A join token, made as the protocol's page says."""
+    fields = {"v": 1, "rid": room_id, "exp": int(time.time() * 1000) + 60_000,
+              "jti": b64url(os.urandom(16))} | claims
+    return signed(json.dumps(fields).encode(), secret)
+
+
+def signed(payload: bytes, secret: str = SECRET) -> str:
+    mac = hmac.new(secret.encode(), payload, hashlib.sha256).digest()
+    return f"{b64url(payload)}.{b64url(mac)}"
+
+
+class Answer:
+    """An HTTP answer."""
+
+    def __init__(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Refused(Exception):
+    """The handshake was answered with something other than 101."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(str(answer.status))
+        self.answer = answer
+
+
+class Closed(Exception):
+    """The relay closed the connection; `code` is 1006 where it came without a close frame."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(f"{code} {reason}")
+        self.code = code
+        self.reason = reason
+
+    @property
+    def why(self) -> tuple[int, str]:
+        return self.code, self.reason
+
+
+class Client:
+    """One raw WebSocket connection (RFC 6455). Pings are answered while something is read."""
+
+    def __init__(
+        self, port: int, source: str = "127.0.0.1", headers: dict[str, str] | None = None,
+        receive_buffer: int | None = None, hello: bool = True, path: str = "/ws",
+    ) -> None:
+        self.socket = socket.socket()
+        self.address = ""
+        self._bytes = b""
+        self._ids = 0
+        self.pings = 0
+        self.answers_pings = True
+        self.closed_with: tuple[int, str] | None = None
+        self.inbox: collections.deque[dict[str, Any]] = collections.deque()
+        try:
+            if receive_buffer:
+                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.socket.bind((source, 0))
+            self.socket.settimeout(PATIENCE)
+            self.socket.connect(("127.0.0.1", port))
+            self.address = "{}:{}".format(*self.socket.getsockname())
+            self._shake(port, path, headers or {})
+        except BaseException:
+            self.socket.close()
+            raise
+        if hello:
+            self.hello = self.expect("HELLO")
+
+    def _shake(self, port: int, path: str, headers: dict[str, str]) -> None:
+        key = base64.b64encode(os.urandom(16)).decode()
+        lines = {
+            "Host": f"127.0.0.1:{port}", "Upgrade": "websocket", "Connection": "Upgrade",
+            "Sec-WebSocket-Key": key, "Sec-WebSocket-Version": "13"} | headers
+        head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+        self.socket.sendall(f"GET {path} HTTP/1.1\r\n{head}\r\n".encode())
+        while b"\r\n\r\n" not in self._bytes:
+            more = self.socket.recv(65536)
+            if not more:
+                raise Closed(1006, "")
+            self._bytes += more
+        raw, self._bytes = self._bytes.split(b"\r\n\r\n", 1)
+        status, fields = _head(raw)
+        self.handshake = fields
+        if status != 101:
+            size = int(fields.get("content-length", "0"))
+            while len(self._bytes) < size:
+                self._bytes += self.socket.recv(65536) or b" " * size
+            raise Refused(Answer(status, fields, self._bytes[:size]))
+        proof = base64.b64encode(hashlib.sha1(  # noqa: S324 - RFC 6455 section 1.3
+            (key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest()).decode()
+        assert fields["sec-websocket-accept"] == proof
+        assert "sec-websocket-extensions" not in fields
+
+    # Sending.
+
+    @staticmethod
+    def frame(payload: bytes, opcode: int = TEXT, final: bool = True) -> bytes:
+        size = len(payload)
+        head = bytes([(0x80 if final else 0) | opcode])
+        if size < 126:
+            head += bytes([0x80 | size])
+        elif size < 65536:
+            head += b"\xfe" + struct.pack("!H", size)
+        else:
+            head += b"\xff" + struct.pack("!Q", size)
+        mask = os.urandom(4)
+        run = int.from_bytes((mask * (size // 4 + 1))[:size], "big")
+        return head + mask + (int.from_bytes(payload, "big") ^ run).to_bytes(size, "big")
+
+    def envelope(self, kind: str, body: dict[str, Any], id: str | None = None) -> dict[str, Any]:
+        self._ids += 1
+        return {"v": 1, "t": kind, "id": id or f"client-{self._ids:06d}", "body": body}
+
+    def send(self, kind: str, id: str | None = None, **body: Any) -> str:
+        """Send one frame; returns its id."""
+        envelope = self.envelope(kind, body, id)
+        self.text(json.dumps(envelope))
+        return str(envelope["id"])
+
+    def send_together(self, *envelopes: dict[str, Any]) -> None:
+        """Several frames in one TCP segment."""
+        self.raw(b"".join(self.frame(json.dumps(e).encode()) for e in envelopes))
+
+    def text(self, text: str | bytes) -> None:
+        self.raw(self.frame(text.encode() if isinstance(text, str) else text))
+
+    def raw(self, data: bytes) -> None:
+        self.socket.sendall(data)
+
+    # Receiving.
+
+    def _read(self, size: int) -> bytes:
+        while len(self._bytes) < size:
+            try:
+                more = self.socket.recv(262144)
+            except ConnectionError:
+                more = b""
+            if not more:
+                raise Closed(*(self.closed_with or (1006, "")))
+            self._bytes += more
+        data, self._bytes = self._bytes[:size], self._bytes[size:]
+        return data
+
+    def _receive(self) -> dict[str, Any]:
+        """The next frame from the network. Raises Closed."""
+        while True:
+            first, second = self._read(2)
+            assert not second & 0x80, "a server must not mask"
+            size = second & 0x7F
+            if size == 126:
+                (size,) = struct.unpack("!H", self._read(2))
+            elif size == 127:
+                (size,) = struct.unpack("!Q", self._read(8))
+            payload = self._read(size)
+            opcode = first & 0x0F
+            if opcode == PING:
+                self.pings += 1
+                if self.answers_pings:
+                    self.raw(self.frame(payload, PONG))
+            elif opcode == CLOSE:
+                code = struct.unpack("!H", payload[:2])[0] if payload else 1005
+                self.closed_with = code, payload[2:].decode()
+                with contextlib.suppress(OSError):
+                    self.raw(self.frame(payload, CLOSE))
+                raise Closed(*self.closed_with)
+            elif opcode != PONG:
+                assert (opcode, first & 0x70, first & 0x80) == (TEXT, 0, 0x80)
+                frame: dict[str, Any] = json.loads(payload)
+                assert frame["v"] == 1
+                assert 8 <= len(frame["id"]) <= 256
+                return frame
+
+    def next(self) -> dict[str, Any]:
+        return self.inbox.popleft() if self.inbox else self._receive()
+
+    def expect(self, kind: str) -> dict[str, Any]:
+        """The next frame, which must be of this type."""
+        frame = self.next()
+        assert frame["t"] == kind, f"{kind} was due, {frame} came"
+        return frame
+
+    def until(self, kind: str) -> dict[str, Any]:
+        """The next frame of this type; others before it are dropped."""
+        while True:
+            frame = self.next()
+            if frame["t"] == kind:
+                return frame
+
+    def fence(self) -> list[dict[str, Any]]:
+        """Everything that was there before the answer to a PING sent now: what else was to come
+        of the past did not come."""
+        id = self.send("PING")
+        frames = []
+        while True:
+            frame = self.next()
+            if frame["t"] == "PONG" and frame["re"] == id:
+                return frames
+            frames.append(frame)
+
+    def kinds(self) -> list[str]:
+        return [frame["t"] for frame in self.fence()]
+
+    def refused(self, id: str | None = None) -> str:
+        """The code of the ERROR that comes next."""
+        frame = self.expect("ERROR")
+        assert isinstance(frame["body"]["retryable"], bool)
+        assert frame["body"]["message"]
+        if id is not None:
+            assert frame["re"] == id
+        return str(frame["body"]["code"])
+
+    def close_reason(self) -> tuple[int, str]:
+        """Read to the end; how it came."""
+        with pytest.raises(Closed) as caught:
+            while True:
+                self.next()
+        return caught.value.why
+
+    # What most tests do first.
+
+    def create(self, **body: Any) -> dict[str, Any]:
+        self.send("ROOM_CREATE", **body)
+        created = self.expect("ROOM_CREATED")["body"]
+        self.expect("ROOM_STATS")
+        return created
+
+    def join(self, room_id: str, token: str, **body: Any) -> dict[str, Any]:
+        """Join, and read what a joiner is told."""
+        self.send("JOIN_REQUEST", roomId=room_id, qrToken=token, **body)
+        joined = self.expect("JOINED")["body"]
+        if not joined["resumed"]:
+            self.expect("SYSTEM_MSG")
+        self.expect("ROOM_STATS")
+        return joined
+
+    def say(self, room_id: str, text: str = "SGVsbG8") -> str:
+        return self.send("APP_MSG", roomId=room_id, ciphertextB64=text)
+
+    # Ends.
+
+    def leave_cleanly(self) -> None:
+        """A close handshake, as a browser does it."""
+        with contextlib.suppress(OSError):
+            self.raw(self.frame(struct.pack("!H", 1000), CLOSE))
+            with contextlib.suppress(Closed):
+                while True:
+                    self._receive()
+        self.close()
+
+    def abort(self) -> None:
+        """Die with a TCP reset."""
+        with contextlib.suppress(OSError):
+            self.socket.setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close()
+
+    def close(self) -> None:
+        self.socket.close()
+
+
+def _head(raw: bytes) -> tuple[int, dict[str, str]]:
+    first, *lines = raw.decode("latin-1").split("\r\n")
+    fields = dict(line.split(": ", 1) for line in lines)
+    return int(first.split(" ")[1]), {name.lower(): value for name, value in fields.items()}
+
+
+def http(
+    port: int, method: str, path: str, headers: dict[str, str] | None = None, body: bytes = b"",
+    source: str = "127.0.0.1",
+) -> Answer:
+    """One HTTP/1.1 call on a connection of its own."""
+    lines = {"Host": f"127.0.0.1:{port}", "Connection": "close"}
+    if body or method == "POST":
+        lines["Content-Length"] = str(len(body))
+    head = "".join(f"{name}: {value}\r\n" for name, value in (lines | (headers or {})).items())
+    with socket.create_connection(
+            ("127.0.0.1", port), PATIENCE, source_address=(source, 0)) as connection:
+        connection.sendall(f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode() + body)
+        data = b""
+        while more := connection.recv(262144):
+            data += more
+    raw, _, rest = data.partition(b"\r\n\r\n")
+    status, fields = _head(raw)
+    if fields.get("transfer-encoding") == "chunked":
+        rest = _unchunked(rest)
+    return Answer(status, fields, rest)
+
+
+def _unchunked(data: bytes) -> bytes:
+    whole = b""
+    while data:
+        size, _, data = data.partition(b"\r\n")
+        length = int(size, 16)
+        whole, data = whole + data[:length], data[length + 2:]
+    return whole
+
+
+def samples(text: str) -> dict[str, float]:
+    """The samples of a Prometheus text, by name and labels as written."""
+    found = {}
+    for line in text.splitlines():
+        if line and not line.startswith("#"):
+            name, value = line.rsplit(" ", 1)
+            found[name] = float(value)
+    return found
+
+
+class RelayProcess:
+    """A relay started as an operator starts it."""
+
+    def __init__(self, directory: Path, **settings: object) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port: int = free.getsockname()[1]
+        chosen = {name: str(value) for name, value in settings.items()}
+        environment = ROOMY | {
+            "PORT": str(self.port), "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT),
+            "PYTHONDONTWRITEBYTECODE": "1"} | chosen
+        self._out, self._err = directory / "out.log", directory / "err.log"
+        program = "from twisted.scripts.twistd import run; run()"
+        with self._out.open("wb") as out, self._err.open("wb") as err:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", program, "-n", "--pidfile=", "relay"],
+                cwd=directory, env=environment, stdout=out, stderr=err)
+        self._clients: list[Client] = []
+        try:
+            poll(self._alive, "/live")
+        except BaseException:
+            self.stop()
+            raise
+
+    def _alive(self) -> bool:
+        assert self.process.poll() is None, self.log
+        with contextlib.suppress(ConnectionError):
+            return self.http("GET", "/live").status == 200
+        return False
+
+    @property
+    def out(self) -> str:
+        return self._out.read_text()
+
+    @property
+    def err(self) -> str:
+        return self._err.read_text()
+
+    @property
+    def log(self) -> str:
+        """All that was logged, on either stream."""
+        return self.out + self.err
+
+    def events(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+    def connect(self, **options: Any) -> Client:
+        client = Client(self.port, **options)
+        self._clients.append(client)
+        return client
+
+    def http(self, method: str, path: str, **options: Any) -> Answer:
+        return http(self.port, method, path, **options)
+
+    def metrics(self) -> dict[str, float]:
+        return samples(self.http("GET", "/metrics").body.decode())
+
+    def http_token(self, room_id: str) -> str:
+        answer = self.http("GET", f"/rooms/{room_id}/token")
+        assert answer.status == 200
+        return str(answer.json["token"])
+
+    def room(self, size: int = 1, **options: Any) -> tuple[str, list[Client]]:
+        """A room with this many members, who have nothing left to read."""
+        first = self.connect(**options)
+        room_id = first.create()["roomId"]
+        members = [first]
+        for _ in range(size - 1):
+            member = self.connect(**options)
+            member.join(room_id, self.http_token(room_id))
+            members.append(member)
+        for member in members:
+            member.fence()
+        return room_id, members
+
+    def files(self) -> int:
+        """Open file descriptors of the process."""
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    def hang_up(self) -> None:
+        for client in self._clients:
+            client.close()
+        self._clients.clear()
+
+    def terminate(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+
+    def stop(self) -> None:
+        self.hang_up()
+        if self.process.poll() is None:
+            self.terminate()
+            try:
+                self.process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+@pytest.fixture
+def start_relay(tmp_path: Path) -> Iterator[Callable[..., RelayProcess]]:
+    """Starts relays with settings of the test's choice."""
+    started: list[RelayProcess] = []
+
+    def start(**settings: object) -> RelayProcess:
+        directory = tmp_path / str(len(started))
+        directory.mkdir()
+        relay = RelayProcess(directory, **settings)
+        started.append(relay)
+        return relay
+
+    yield start
+    for relay in started:
+        relay.stop()
+
+
+@pytest.fixture(scope="session")
+def _common(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RelayProcess]:
+    relay = RelayProcess(tmp_path_factory.mktemp("relay"), ROOM_MAX_PARTICIPANTS=3)
+    yield relay
+    relay.stop()
+
+
+@pytest.fixture
+def relay(_common: RelayProcess) -> Iterator[RelayProcess]:
+    """The relay that tests share which set no limits of their own; a room holds three."""
+    yield _common
+    _common.hang_up()
+
+
+class Wire:
+    """The harness's names, for tests: with importlib mode a test cannot import them."""
+
+    Client = Client
+    Closed = Closed
+    Refused = Refused
+    secret = SECRET
+    patience = PATIENCE
+    poll = staticmethod(poll)
+    mint = staticmethod(mint)
+    signed = staticmethod(signed)
+    b64url = staticmethod(b64url)
+    http = staticmethod(http)
+    samples = staticmethod(samples)
+    binary, ping, pong, close = BINARY, PING, PONG, CLOSE
+
+
+@pytest.fixture(scope="session")
+def wire() -> type[Wire]:
+    return Wire
