@@ -9,10 +9,9 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn, TextIO
+from typing import Any, ClassVar, NoReturn
 
 from twisted.application.service import IService
-from twisted.logger import ILogObserver, LogLevel
 from twisted.python import usage
 
 from twisted_relay import __version__
@@ -77,21 +76,6 @@ class Options(usage.Options):
         if self["check"]:
             sys.stdout.write(describe(loaded))
             raise SystemExit(0)
-        if self.parent is not None and "fileLogObserverFactory" in self.parent:
-            _take_twist_log(self.parent, loaded)
-
-
-def _take_twist_log(twist: usage.Options, loaded: Loaded) -> None:
-    # twist knows no Application's log, and its own would write other people's texts, with the
-    # addresses in them. LOG_LEVEL decides alone; --log-file of twist keeps its say.
-    from twisted_relay.shell.logs import make_observer
-
-    def observer(file: TextIO) -> ILogObserver:
-        streams = (None, None) if file in (sys.stdout, sys.__stdout__) else (file, file)
-        return make_observer(loaded.settings.log, *streams)
-
-    twist["fileLogObserverFactory"] = observer
-    twist["logLevel"] = LogLevel.debug
 
 
 def _environment(named: str | None, environ: os._Environ[str]) -> dict[str, str]:

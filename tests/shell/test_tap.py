@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
@@ -171,6 +172,11 @@ def test_the_log_is_ours_from_the_first_line(which: str, tmp_path: Path) -> None
             for line in process.stdout:
                 lines.append(json.loads(line))
                 if lines[-1].get("event") == "listening":
+                    # Twisted takes signals only once the reactor runs, and then it answers.
+                    http = HTTPConnection("127.0.0.1", lines[-1]["port"], timeout=20)
+                    http.request("GET", "/live")
+                    assert http.getresponse().status == 200
+                    http.close()
                     process.terminate()
             lines += [json.loads(line) for line in process.stdout]
         finally:
