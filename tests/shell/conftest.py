@@ -105,6 +105,7 @@ class Raw(Protocol):
 @attrs.define
 class Reply:
     status: int
+    phrase: str
     headers: dict[str, str]
     body: bytes
 
@@ -164,7 +165,10 @@ class Server:
         first, *rest = head.decode().split("\r\n")
         fields = dict(item.split(": ", 1) for item in rest)
         return Reply(
-            int(first.split()[1]), {name.lower(): text for name, text in fields.items()}, payload
+            int(first.split()[1]),
+            first.split(" ", 2)[2],
+            {name.lower(): text for name, text in fields.items()},
+            payload,
         )
 
     @property

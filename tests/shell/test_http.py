@@ -50,6 +50,7 @@ async def test_trap_15_the_create_limit_is_told_over_http(http_server: Any) -> N
     http_server.relay.fault = RelayError(Code.RATE_LIMITED, retry_after_ms=1500)
     reply = await http_server("POST /rooms")
     assert reply.error == (429, "ERR_RATE_LIMITED")
+    assert reply.phrase == "Too Many Requests"
     assert reply.headers["retry-after"] == "2"
     assert reply.json["retryAfterMs"] == 1500
     assert http_server.metrics.errors_sent["ERR_RATE_LIMITED"] == 1

@@ -8,6 +8,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from typing import Any
 
 import attrs
@@ -73,7 +74,8 @@ def internal_error() -> Answer:
 
 def send(request: Request, answer: Answer) -> None:
     """Write ``answer`` and finish; for HEAD without its body."""
-    request.setResponseCode(answer.status)
+    # twisted.web does not know the phrases of 426 and 429.
+    request.setResponseCode(answer.status, HTTPStatus(answer.status).phrase.encode())
     request.setHeader("Content-Type", answer.content_type)
     request.setHeader("Content-Length", str(len(answer.body)))
     for name, value in answer.headers.items():

@@ -12,6 +12,7 @@ import hashlib
 import io
 import time
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote_to_bytes
 
@@ -205,7 +206,7 @@ class RelayChannel(HTTPChannel):
         if self.transport is None:
             return
         head = [
-            f"HTTP/1.1 {answer.status} Refused",
+            f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}",
             f"Content-Type: {answer.content_type}",
             f"Content-Length: {len(answer.body)}",
             *(f"{name}: {value}" for name, value in _HEADERS),
