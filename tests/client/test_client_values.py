@@ -17,7 +17,7 @@ from twisted_relay.client.cipher import CipherError, RoomCipher, TextMessage, to
 from twisted_relay.client.frames import FrameError
 from twisted_relay.client.invite import Invite, InviteError
 from twisted_relay.client.link import UrlError, check_url
-from twisted_relay.client.outbox import Outbox, Outgoing
+from twisted_relay.client.outbox import Outbox, Outgoing, Repeats
 from twisted_relay.client.terminal import harmless, pieces
 
 KEY = bytes(range(32))
@@ -178,3 +178,9 @@ def test_the_command_line_takes_an_invite_as_word_or_as_fragment() -> None:
     assert arguments([f"wss://a/ws#{invite}"]) == ("wss://a/ws", invite, None)
     assert arguments(["ws://a/x/ws"]) == ("ws://a/x/ws", None, None)
     assert len(to_base64url(KEY)) == 43
+
+
+def test_repeats_are_known_by_sender_and_id_among_the_last_ones() -> None:
+    repeats = Repeats(remembered=2)
+    heard = [repeats.is_repeat(*key) for key in ("aa", "aa", "ba", "ca", "ba", "aa")]
+    assert heard == [False, True, False, False, True, False]

@@ -9,8 +9,11 @@ from twisted_relay.core.admission import Admission, Refused
 
 def admission(per_address=True, **over):
     limits = {
-        "max_conns_per_ip": 3, "max_connects_per_ip_per_min": 300, "max_total_connections": 100,
-        "allowed_origins": None} | over
+        "max_conns_per_ip": 3,
+        "max_connects_per_ip_per_min": 300,
+        "max_total_connections": 100,
+        "allowed_origins": None,
+    } | over
     return Admission(SimpleNamespace(**limits), per_address)
 
 
@@ -66,13 +69,16 @@ def test_any_origin_may_connect_unless_some_are_named():
     assert admission().admit("a", "https://anywhere.example", False, 0.0) is None
 
 
-@pytest.mark.parametrize(("origin", "answer"), [
-    ("https://chat.example", None),
-    ("https://evil.example", Refused.ORIGIN),
-    ("https://chat.example.evil.example", Refused.ORIGIN),
-    ("null", Refused.ORIGIN),
-    (None, None),
-])
+@pytest.mark.parametrize(
+    ("origin", "answer"),
+    [
+        ("https://chat.example", None),
+        ("https://evil.example", Refused.ORIGIN),
+        ("https://chat.example.evil.example", Refused.ORIGIN),
+        ("null", Refused.ORIGIN),
+        (None, None),
+    ],
+)
 def test_only_pages_of_a_named_origin_may_connect(origin, answer):
     door = admission(allowed_origins=("https://chat.example",))
     assert why(door.admit("a", origin, False, 0.0)) is answer
@@ -92,8 +98,15 @@ def test_without_counting_addresses_only_the_total_bounds():
     assert door.total == 1
 
 
-@pytest.mark.parametrize(("refused", "status"), [
-    (Refused.ORIGIN, 403), (Refused.DRAINING, 503), (Refused.CAPACITY, 503),
-    (Refused.ADDRESS, 429), (Refused.RATE, 429)])
+@pytest.mark.parametrize(
+    ("refused", "status"),
+    [
+        (Refused.ORIGIN, 403),
+        (Refused.DRAINING, 503),
+        (Refused.CAPACITY, 503),
+        (Refused.ADDRESS, 429),
+        (Refused.RATE, 429),
+    ],
+)
 def test_a_refusal_has_the_http_status_of_the_protocol(refused, status):
     assert refused.status == status

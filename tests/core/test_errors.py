@@ -5,12 +5,23 @@ import pytest
 from twisted_relay.core.errors import Close, Code, RelayError
 
 RETRYABLE = {
-    "ERR_ROOM_FULL", "ERR_TOKEN_FORMAT", "ERR_TOKEN_MAC", "ERR_TOKEN_EXPIRED", "ERR_TOKEN_REPLAY",
-    "ERR_RATE_LIMITED", "ERR_UNAVAILABLE",
+    "ERR_ROOM_FULL",
+    "ERR_TOKEN_FORMAT",
+    "ERR_TOKEN_MAC",
+    "ERR_TOKEN_EXPIRED",
+    "ERR_TOKEN_REPLAY",
+    "ERR_RATE_LIMITED",
+    "ERR_UNAVAILABLE",
 }
 FINAL = {
-    "ERR_ALREADY_IN_ROOM", "ERR_NOT_IN_ROOM", "ERR_NO_ROOM", "ERR_TOKEN_ROOM_MISMATCH",
-    "ERR_CIPHERTEXT_TOO_LARGE", "ERR_MEDIA_TOO_LARGE", "ERR_INVALID_MESSAGE", "ERR_ROOM_GONE",
+    "ERR_ALREADY_IN_ROOM",
+    "ERR_NOT_IN_ROOM",
+    "ERR_NO_ROOM",
+    "ERR_TOKEN_ROOM_MISMATCH",
+    "ERR_CIPHERTEXT_TOO_LARGE",
+    "ERR_MEDIA_TOO_LARGE",
+    "ERR_INVALID_MESSAGE",
+    "ERR_ROOM_GONE",
 }
 
 
@@ -33,17 +44,20 @@ def test_an_error_may_name_its_own_sentence_and_a_time_to_wait():
     assert (error.message, error.retry_after_ms, str(error)) == ("Wait.", 250, "ERR_RATE_LIMITED")
 
 
-@pytest.mark.parametrize(("close", "code", "reason"), [
-    (Close.INVALID_MESSAGE, 1003, "invalid message"),
-    (Close.RATE_LIMIT, 1008, "rate limit exceeded"),
-    (Close.SLOW_CONSUMER, 1008, "slow consumer"),
-    (Close.PING_TIMEOUT, 1008, "ping timeout"),
-    (Close.JOIN_TIMEOUT, 1008, "join timeout"),
-    (Close.REPLACED, 1008, "replaced"),
-    (Close.INTERNAL_ERROR, 1011, "internal error"),
-    (Close.SERVICE_RESTART, 1012, "service restart"),
-    (Close.TRY_AGAIN_LATER, 1013, "try again later"),
-])
+@pytest.mark.parametrize(
+    ("close", "code", "reason"),
+    [
+        (Close.INVALID_MESSAGE, 1003, "invalid message"),
+        (Close.RATE_LIMIT, 1008, "rate limit exceeded"),
+        (Close.SLOW_CONSUMER, 1008, "slow consumer"),
+        (Close.PING_TIMEOUT, 1008, "ping timeout"),
+        (Close.JOIN_TIMEOUT, 1008, "join timeout"),
+        (Close.REPLACED, 1008, "replaced"),
+        (Close.INTERNAL_ERROR, 1011, "internal error"),
+        (Close.SERVICE_RESTART, 1012, "service restart"),
+        (Close.TRY_AGAIN_LATER, 1013, "try again later"),
+    ],
+)
 def test_a_close_has_the_code_and_the_reason_of_the_protocol(close, code, reason):
     assert (close.code, close.reason) == (code, reason)
 

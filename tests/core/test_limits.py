@@ -38,7 +38,8 @@ def test_a_bucket_says_how_long_to_wait():
 
 
 @given(
-    st.integers(1, 50), st.floats(0.1, 20.0),
+    st.integers(1, 50),
+    st.floats(0.1, 20.0),
     st.lists(st.tuples(st.floats(0, 5), st.integers(1, 10)), max_size=60),
 )
 def test_no_window_lets_more_through_than_the_burst_and_the_rate(burst, rate, steps):

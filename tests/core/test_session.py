@@ -15,8 +15,12 @@ ROOM, OTHER = "roomroomroomroomroom12", "otherotherotherother12"
 
 
 def session(now=0.0, **over):
-    limits = {"max_ws_msg_bytes": 10_000, "max_app_ciphertext_bytes": 4096,
-              "max_msgs_per_10s": 100, "max_bytes_per_10s": 100_000} | over
+    limits = {
+        "max_ws_msg_bytes": 10_000,
+        "max_app_ciphertext_bytes": 4096,
+        "max_msgs_per_10s": 100,
+        "max_bytes_per_10s": 100_000,
+    } | over
     return Session(SimpleNamespace(**limits), now)
 
 
@@ -44,10 +48,14 @@ def code_of(intent):
     return intent.error.code
 
 
-@pytest.mark.parametrize(("payload", "type_", "state"), [
-    (CREATE, wire.RoomCreate, State.ENTERING),
-    (JOIN, wire.JoinRequest, State.ENTERING),
-    (PING, wire.Ping, State.LOBBY)])
+@pytest.mark.parametrize(
+    ("payload", "type_", "state"),
+    [
+        (CREATE, wire.RoomCreate, State.ENTERING),
+        (JOIN, wire.JoinRequest, State.ENTERING),
+        (PING, wire.Ping, State.LOBBY),
+    ],
+)
 def test_in_the_lobby_one_may_create_join_and_ping(payload, type_, state):
     client = session()
     assert type(client.received(payload, 0.0)) is type_
@@ -61,8 +69,10 @@ def test_in_the_lobby_nothing_can_be_said_to_a_room_nor_left(payload):
     assert client.state is State.LOBBY
 
 
-@pytest.mark.parametrize(("payload", "type_"), [
-    (APP, wire.AppMsg), (MEDIA, wire.MediaMsg), (PING, wire.Ping), (LEAVE, wire.Leave)])
+@pytest.mark.parametrize(
+    ("payload", "type_"),
+    [(APP, wire.AppMsg), (MEDIA, wire.MediaMsg), (PING, wire.Ping), (LEAVE, wire.Leave)],
+)
 def test_a_member_may_speak_ping_and_leave(payload, type_):
     assert type(in_room().received(payload, 0.0)) is type_
 
@@ -74,8 +84,9 @@ def test_a_member_cannot_enter_a_second_room(payload):
     assert (client.state, client.room_id) == (State.IN_ROOM, ROOM)
 
 
-@pytest.mark.parametrize("payload", [
-    frame("LEAVE", roomId=OTHER), frame("APP_MSG", roomId=OTHER, ciphertextB64="QUJD")])
+@pytest.mark.parametrize(
+    "payload", [frame("LEAVE", roomId=OTHER), frame("APP_MSG", roomId=OTHER, ciphertextB64="QUJD")]
+)
 def test_a_member_can_neither_leave_nor_speak_to_another_room(payload):
     client = in_room()
     assert code_of(client.received(payload, 0.0)) is Code.NOT_IN_ROOM
@@ -187,8 +198,12 @@ def test_a_session_closed_by_a_parked_frame_looks_at_no_further_one():
     assert intents == [Close.INVALID_MESSAGE]
 
 
-@given(st.lists(st.sampled_from([
-    CREATE, JOIN, LEAVE, APP, MEDIA, PING, b"[]", frame("X"), "ok", "no"]), max_size=40))
+@given(
+    st.lists(
+        st.sampled_from([CREATE, JOIN, LEAVE, APP, MEDIA, PING, b"[]", frame("X"), "ok", "no"]),
+        max_size=40,
+    )
+)
 def test_whatever_comes_each_frame_has_one_intent_in_the_order_sent(steps):
     client, sent, intents = session(max_msgs_per_10s=1000, max_bytes_per_10s=10**6), 0, []
     asked = None

@@ -39,22 +39,34 @@ def unframed(data):
 
 
 def media(**over):
-    return {"roomId": ROOM, "mime": "image/png", "size": 10, "chunkSize": 1024,
-            "chunks": ["QUJD"]} | over
+    return {
+        "roomId": ROOM,
+        "mime": "image/png",
+        "size": 10,
+        "chunkSize": 1024,
+        "chunks": ["QUJD"],
+    } | over
 
 
-@pytest.mark.parametrize(("kind", "body", "type_"), [
-    ("ROOM_CREATE", {}, wire.RoomCreate),
-    ("ROOM_CREATE", {"label": "Ann"}, wire.RoomCreate),
-    ("JOIN_REQUEST", {"roomId": ROOM, "qrToken": "t" * 8}, wire.JoinRequest),
-    ("JOIN_REQUEST", {"roomId": ROOM, "token": "t" * 2048, "label": "x" * 33}, wire.JoinRequest),
-    ("LEAVE", {"roomId": ROOM}, wire.Leave),
-    ("APP_MSG", {"roomId": ROOM, "ciphertextB64": "QUJD"}, wire.AppMsg),
-    ("MEDIA_MSG", media(), wire.MediaMsg),
-    ("MEDIA_MSG", media(size="10", chunkSize="1024"), wire.MediaMsg),
-    ("MEDIA_MSG", media(mediaId="m", part=0, parts=2), wire.MediaMsg),
-    ("PING", {}, wire.Ping),
-])
+@pytest.mark.parametrize(
+    ("kind", "body", "type_"),
+    [
+        ("ROOM_CREATE", {}, wire.RoomCreate),
+        ("ROOM_CREATE", {"label": "Ann"}, wire.RoomCreate),
+        ("JOIN_REQUEST", {"roomId": ROOM, "qrToken": "t" * 8}, wire.JoinRequest),
+        (
+            "JOIN_REQUEST",
+            {"roomId": ROOM, "token": "t" * 2048, "label": "x" * 33},
+            wire.JoinRequest,
+        ),
+        ("LEAVE", {"roomId": ROOM}, wire.Leave),
+        ("APP_MSG", {"roomId": ROOM, "ciphertextB64": "QUJD"}, wire.AppMsg),
+        ("MEDIA_MSG", media(), wire.MediaMsg),
+        ("MEDIA_MSG", media(size="10", chunkSize="1024"), wire.MediaMsg),
+        ("MEDIA_MSG", media(mediaId="m", part=0, parts=2), wire.MediaMsg),
+        ("PING", {}, wire.Ping),
+    ],
+)
 def test_every_frame_of_the_protocol_is_read(kind, body, type_):
     assert type(decode(frame(kind, body))) is type_
 
@@ -63,40 +75,58 @@ def test_unknown_fields_are_ignored():
     assert type(decode(frame("PING", {"x": [1]}, extra={"y": 2}))) is wire.Ping
 
 
-@pytest.mark.parametrize("payload", [
-    b"", b"{", b"[]", b"null", b"1", b'"text"', b"nonsense", b'{"v":1,}', b"\xff\xfe", b"{}{}",
-    b'{"v":2,"t":"PING"', b"[" * 100_000, b'{"a":' * 100_000])
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"1",
+        b'"text"',
+        b"nonsense",
+        b'{"v":1,}',
+        b"\xff\xfe",
+        b"{}{}",
+        b'{"v":2,"t":"PING"',
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+    ],
+)
 def test_what_is_no_json_object_is_no_frame(payload):
     with pytest.raises(wire.NotAFrame):
         decode(payload)
 
 
-@pytest.mark.parametrize(("payload", "field"), [
-    (frame(v=2), "v"),
-    (frame(v="1"), "v"),
-    (frame("PONG"), "t"),
-    (frame(id="short"), "id"),
-    (frame(id="x" * 257), "id"),
-    (frame(id=12345678), "id"),
-    (frame(body=[1]), "body"),
-    (b"{}", "t"),
-    (frame("JOIN_REQUEST", {"roomId": "short", "token": "t" * 8}), "body.roomId"),
-    (frame("JOIN_REQUEST", {"roomId": "r" * 129, "token": "t" * 8}), "body.roomId"),
-    (frame("JOIN_REQUEST", {"roomId": ROOM, "token": "short"}), "body.token"),
-    (frame("JOIN_REQUEST", {"roomId": ROOM, "qrToken": "t" * 2049}), "body.qrToken"),
-    (frame("JOIN_REQUEST", {"roomId": ROOM}), "body.qrToken"),
-    (frame("JOIN_REQUEST", {"token": "t" * 8}), "body.roomId"),
-    (frame("APP_MSG", {"roomId": ROOM}), "body.ciphertextB64"),
-    (frame("MEDIA_MSG", media(mime="m" * 129)), "body.mime"),
-    (frame("MEDIA_MSG", media(size=0)), "body.size"),
-    (frame("MEDIA_MSG", media(size="ten")), "body.size"),
-    (frame("MEDIA_MSG", media(size="-1")), "body.size"),
-    (frame("MEDIA_MSG", media(size="٣")), "body.size"),
-    (frame("MEDIA_MSG", media(chunkSize=1023)), "body.chunkSize"),
-    (frame("MEDIA_MSG", media(chunks=[])), "body.chunks"),
-    (frame("MEDIA_MSG", media(chunks=["not base64!"])), "body.chunks"),
-    (frame("ROOM_CREATE", {"label": 5}), "body.label"),
-])
+@pytest.mark.parametrize(
+    ("payload", "field"),
+    [
+        (frame(v=2), "v"),
+        (frame(v="1"), "v"),
+        (frame("PONG"), "t"),
+        (frame(id="short"), "id"),
+        (frame(id="x" * 257), "id"),
+        (frame(id=12345678), "id"),
+        (frame(body=[1]), "body"),
+        (b"{}", "t"),
+        (frame("JOIN_REQUEST", {"roomId": "short", "token": "t" * 8}), "body.roomId"),
+        (frame("JOIN_REQUEST", {"roomId": "r" * 129, "token": "t" * 8}), "body.roomId"),
+        (frame("JOIN_REQUEST", {"roomId": ROOM, "token": "short"}), "body.token"),
+        (frame("JOIN_REQUEST", {"roomId": ROOM, "qrToken": "t" * 2049}), "body.qrToken"),
+        (frame("JOIN_REQUEST", {"roomId": ROOM}), "body.qrToken"),
+        (frame("JOIN_REQUEST", {"token": "t" * 8}), "body.roomId"),
+        (frame("APP_MSG", {"roomId": ROOM}), "body.ciphertextB64"),
+        (frame("MEDIA_MSG", media(mime="m" * 129)), "body.mime"),
+        (frame("MEDIA_MSG", media(size=0)), "body.size"),
+        (frame("MEDIA_MSG", media(size="ten")), "body.size"),
+        (frame("MEDIA_MSG", media(size="-1")), "body.size"),
+        (frame("MEDIA_MSG", media(size="٣")), "body.size"),
+        (frame("MEDIA_MSG", media(chunkSize=1023)), "body.chunkSize"),
+        (frame("MEDIA_MSG", media(chunks=[])), "body.chunks"),
+        (frame("MEDIA_MSG", media(chunks=["not base64!"])), "body.chunks"),
+        (frame("ROOM_CREATE", {"label": 5}), "body.label"),
+    ],
+)
 def test_a_json_object_that_is_no_valid_frame_is_told_which_field_is_wrong(payload, field):
     error = invalid(payload).error
     assert error.code is Code.INVALID_MESSAGE
@@ -140,8 +170,9 @@ def test_a_ciphertext_of_the_largest_size_passes_and_one_more_does_not():
     assert (fault.error.code, fault.re) == (Code.CIPHERTEXT_TOO_LARGE, ID)
 
 
-@pytest.mark.parametrize("over", [
-    {"size": 10_485_761}, {"size": "10485761"}, {"chunks": ["QUJD"] * 129}])
+@pytest.mark.parametrize(
+    "over", [{"size": 10_485_761}, {"size": "10485761"}, {"chunks": ["QUJD"] * 129}]
+)
 def test_media_over_the_bound_is_told_that_it_is_too_large(over):
     assert invalid(frame("MEDIA_MSG", media(**over))).error.code is Code.MEDIA_TOO_LARGE
 
@@ -153,17 +184,30 @@ def test_media_at_the_bound_passes():
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
-        st.sampled_from(["roomId", "token", "label", "size", "chunks", "x"]), inner, max_size=4),
-    max_leaves=10)
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["roomId", "token", "label", "size", "chunks", "x"]), inner, max_size=4
+        )
+    ),
+    max_leaves=10,
+)
 
 
-@given(st.one_of(
-    st.binary(max_size=80),
-    st.fixed_dictionaries({}, optional={
-        "v": st.just(1) | JSON, "t": st.sampled_from(wire.CLIENT_TYPES) | JSON,
-        "id": st.just(ID) | JSON, "body": JSON,
-    }).map(lambda value: json.dumps(value).encode("utf-8", "surrogatepass"))))
+@given(
+    st.one_of(
+        st.binary(max_size=80),
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "v": st.just(1) | JSON,
+                "t": st.sampled_from(wire.CLIENT_TYPES) | JSON,
+                "id": st.just(ID) | JSON,
+                "body": JSON,
+            },
+        ).map(lambda value: json.dumps(value).encode("utf-8", "surrogatepass")),
+    )
+)
 def test_whatever_comes_is_a_frame_or_one_of_the_two_refusals(payload):
     try:
         read = decode(payload)
@@ -198,7 +242,12 @@ def test_a_frame_of_any_size_is_one_final_unmasked_text_frame(size):
 
 def test_a_frame_of_our_own_has_the_envelope_of_the_protocol():
     assert unframed(wire.encode("PONG", ID, {}, "their-id")) == {
-        "v": 1, "t": "PONG", "id": ID, "re": "their-id", "body": {}}
+        "v": 1,
+        "t": "PONG",
+        "id": ID,
+        "re": "their-id",
+        "body": {},
+    }
 
 
 def test_a_frame_that_answers_nothing_has_no_re():
@@ -206,20 +255,29 @@ def test_a_frame_that_answers_nothing_has_no_re():
 
 
 def test_a_relayed_message_keeps_its_senders_id_and_says_who_sent_it():
-    sent = decode(frame(
-        "APP_MSG", {"roomId": ROOM, "ciphertextB64": "QUJD", "evil": 1}, extra=1))
+    sent = decode(frame("APP_MSG", {"roomId": ROOM, "ciphertextB64": "QUJD", "evil": 1}, extra=1))
     assert unframed(wire.encode_app_msg(sent, "member")) == {
-        "v": 1, "t": "APP_MSG", "id": ID,
-        "body": {"roomId": ROOM, "ciphertextB64": "QUJD", "memberId": "member"}}
+        "v": 1,
+        "t": "APP_MSG",
+        "id": ID,
+        "body": {"roomId": ROOM, "ciphertextB64": "QUJD", "memberId": "member"},
+    }
 
 
 def test_relayed_media_carries_the_label_that_the_relay_knows_and_not_the_one_claimed():
-    sent = decode(frame("MEDIA_MSG", media(size="10", mediaId="m", part=0, parts=1, **{
-        "from": "Mallory", "memberId": "forged"})))
+    sent = decode(
+        frame(
+            "MEDIA_MSG",
+            media(
+                size="10", mediaId="m", part=0, parts=1, **{"from": "Mallory", "memberId": "forged"}
+            ),
+        )
+    )
     relayed = unframed(wire.encode_media_msg(sent, "member", "Ann"))
     assert relayed["id"] == ID
     assert relayed["body"] == media(
-        mediaId="m", part=0, parts=1, memberId="member", **{"from": "Ann"})
+        mediaId="m", part=0, parts=1, memberId="member", **{"from": "Ann"}
+    )
 
 
 def test_media_without_parts_is_relayed_without_them():
@@ -230,6 +288,14 @@ def test_media_without_parts_is_relayed_without_them():
 def test_an_error_says_its_code_whether_to_try_again_and_when():
     error = RelayError(Code.RATE_LIMITED, retry_after_ms=1500)
     assert unframed(wire.encode_error(error, ID, "their-id")) == {
-        "v": 1, "t": "ERROR", "id": ID, "re": "their-id", "body": {
-            "code": "ERR_RATE_LIMITED", "retryable": True, "message": error.message,
-            "retryAfterMs": 1500}}
+        "v": 1,
+        "t": "ERROR",
+        "id": ID,
+        "re": "their-id",
+        "body": {
+            "code": "ERR_RATE_LIMITED",
+            "retryable": True,
+            "message": error.message,
+            "retryAfterMs": 1500,
+        },
+    }

@@ -20,16 +20,36 @@ EPOCH_MS = 1_700_000_000_000
 
 
 def session_limits(**over):
-    return SessionLimits(**({
-        "max_ws_msg_bytes": 100_000, "max_app_ciphertext_bytes": 4096, "max_msgs_per_10s": 1000,
-        "max_bytes_per_10s": 1_000_000, "slow_consumer_buffer_threshold": 100_000,
-        "ping_interval_ms": 30_000, "ping_timeout_ms": 10_000, "join_timeout_ms": 60_000} | over))
+    return SessionLimits(
+        **(
+            {
+                "max_ws_msg_bytes": 100_000,
+                "max_app_ciphertext_bytes": 4096,
+                "max_msgs_per_10s": 1000,
+                "max_bytes_per_10s": 1_000_000,
+                "slow_consumer_buffer_threshold": 100_000,
+                "ping_interval_ms": 30_000,
+                "ping_timeout_ms": 10_000,
+                "join_timeout_ms": 60_000,
+            }
+            | over
+        )
+    )
 
 
 def room_limits(**over):
-    return RoomLimits(**({
-        "max_participants": 10, "key_ttl_ms": 3_600_000, "empty_grace_ms": 30_000,
-        "qr_rotation_ms": 60_000, "max_creates_per_ip_per_min": 1000} | over))
+    return RoomLimits(
+        **(
+            {
+                "max_participants": 10,
+                "key_ttl_ms": 3_600_000,
+                "empty_grace_ms": 30_000,
+                "qr_rotation_ms": 60_000,
+                "max_creates_per_ip_per_min": 1000,
+            }
+            | over
+        )
+    )
 
 
 def counted_bytes():
@@ -57,8 +77,8 @@ def frames_in(data):
             size, start = int.from_bytes(data[2:4], "big"), 4
         elif size == 127:
             size, start = int.from_bytes(data[2:10], "big"), 10
-        frames.append(json.loads(data[start:start + size]))
-        data = data[start + size:]
+        frames.append(json.loads(data[start : start + size]))
+        data = data[start + size :]
     return frames
 
 
@@ -237,8 +257,9 @@ class Person:
 class Bench:
     """A real relay over a real embedded store, with time in the test's hand."""
 
-    def __init__(self, *, late=False, session=(), rooms=(), next_token_ttl_ms=86_400_000,
-                 cut_slow=True):
+    def __init__(
+        self, *, late=False, session=(), rooms=(), next_token_ttl_ms=86_400_000, cut_slow=True
+    ):
         self.clock = Clock()
         self.metrics = Metrics(0.0)
         self.memory = MemoryStore(self.clock, self.now_ms, room_limits(**dict(rooms)))
@@ -247,8 +268,13 @@ class Bench:
         self.signer = TokenSigner(SECRET, (), random_bytes)
         self.relay = Relay(
             Environment(self.clock, self.now_ms, random_bytes, self.metrics, "test/1"),
-            session_limits(**dict(session)), room_limits(**dict(rooms)), self.signer,
-            next_token_ttl_ms, self.store, cut_slow)
+            session_limits(**dict(session)),
+            room_limits(**dict(rooms)),
+            self.signer,
+            next_token_ttl_ms,
+            self.store,
+            cut_slow,
+        )
         self.store.start()
         self.relay.start()
 
@@ -279,8 +305,7 @@ class Bench:
         return person, person.join(room_id, self.token(room_id), **body)
 
     def token(self, room_id, ttl_ms=60_000):
-        return self.signer.sign(
-            Claims(room_id, self.now_ms() + ttl_ms, self.signer.random_id()))
+        return self.signer.sign(Claims(room_id, self.now_ms() + ttl_ms, self.signer.random_id()))
 
     def seats(self, room_id):
         """How many seats of a room the store counts; None without a room."""

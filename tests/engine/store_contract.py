@@ -35,8 +35,12 @@ class StoreContract(ABC):
 
     async def store(self, **over):
         limits = {
-            "max_participants": CAPACITY, "key_ttl_ms": KEY_TTL, "empty_grace_ms": GRACE,
-            "qr_rotation_ms": 2_000, "max_creates_per_ip_per_min": CREATES} | over
+            "max_participants": CAPACITY,
+            "key_ttl_ms": KEY_TTL,
+            "empty_grace_ms": GRACE,
+            "qr_rotation_ms": 2_000,
+            "max_creates_per_ip_per_min": CREATES,
+        } | over
         store = await self.make_store(SimpleNamespace(**limits))
         assert IRoomStore.providedBy(store)
         return store
@@ -50,8 +54,16 @@ class StoreContract(ABC):
         return QrToken(self.name("qr"), self.now_ms() + ttl_ms)
 
     def newcomer(self, token_id=None, **over):
-        return Entry(**({"member_id": self.name("member"), "token_id": token_id or self.name("jti"),
-                         "token_expires_ms": self.now_ms() + 60_000} | over))
+        return Entry(
+            **(
+                {
+                    "member_id": self.name("member"),
+                    "token_id": token_id or self.name("jti"),
+                    "token_expires_ms": self.now_ms() + 60_000,
+                }
+                | over
+            )
+        )
 
     def returning(self, member_id, generation):
         return Entry(member_id, generation=generation)
@@ -114,7 +126,8 @@ class StoreContract(ABC):
     async def test_a_room_that_does_not_exist_cannot_be_joined(self):
         store = await self.store()
         assert (await self.refusal(store.join("no-such-room", self.newcomer()))).code is (
-            Code.NO_ROOM)
+            Code.NO_ROOM
+        )
 
     async def test_a_full_room_takes_nobody(self):
         store = await self.store()
@@ -164,7 +177,8 @@ class StoreContract(ABC):
         await store.join(room_id, self.newcomer("short", token_expires_ms=expires_ms))
         await self.pass_time(2)
         again = await self.refusal(
-            store.join(room_id, self.newcomer("short", token_expires_ms=expires_ms)))
+            store.join(room_id, self.newcomer("short", token_expires_ms=expires_ms))
+        )
         assert again.code is Code.TOKEN_REPLAY
 
     async def test_numbers_for_automatic_labels_are_never_given_twice(self):

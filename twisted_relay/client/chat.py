@@ -123,9 +123,10 @@ class Chat:
         return None
 
     def _say(self, line: str) -> "Deferred[None] | None":
+        name = self._client.label or self._name or "somebody"  # older relays give a creator none
         for text in pieces(line):
             message_id = new_id()
-            message = TextMessage(message_id, int(time.time() * 1000), self._client.label, text)
+            message = TextMessage(message_id, int(time.time() * 1000), name, text)
             self._in_flight += 1
             said = self._client.say(self._cipher.seal_text(message), message_id)
             said.addErrback(lambda failure: self._note(f"not sent: {harmless(str(failure.value))}"))

@@ -1,7 +1,6 @@
 """A member of one room: enter, talk, come back after a loss, leave."""
 
 import random as _random
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -14,10 +13,9 @@ from .errors import ClientError, ConnectFailed, Refused, SeatLost
 from .exchange import Exchange
 from .frames import Frame, FrameError
 from .link import Link, open_link
-from .outbox import Outbox, Outgoing
+from .outbox import Outbox, Outgoing, Repeats
 
 LEAVE_TIMEOUT = 3.0
-_REMEMBERED = 4096  # ids of messages heard, to know a repeat by
 _OUR_FAULT = (1003, 1007, 1009)  # the same again would end the same way
 _COME_AGAIN = ("ERR_UNAVAILABLE", "ERR_ROOM_FULL", "ERR_RATE_LIMITED")
 
@@ -50,7 +48,7 @@ class RelayClient:
         self._exchange = Exchange(self._clock)
         self._timers: dict[str, Any] = {}
         self._drained: list[Deferred[None]] = []
-        self._heard: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._repeats = Repeats()
         self._next_token = ""
         self._returning = self._seated = self._over = False
         self.room_id = self.member_id = self.label = ""
@@ -74,7 +72,7 @@ class RelayClient:
         """Send to everybody in the room; fires when the relay has handed it to the room.
 
         Survives a lost connection: it is sent again with the same id. Fails with Refused, or
-        with SeatLost when the client ends before the acknowledgement.
+        with SeatLost when the client ends before the acknowledgement: give it an errback.
         """
         if self._over:
             return fail(SeatLost("left"))
@@ -119,20 +117,13 @@ class RelayClient:
         await self._exchange.begin(link)
 
     def _sit(self, frame: Frame) -> events.Joined:
-        created = frame.t == "ROOM_CREATED"
-        self.room_id = frame.text("roomId")
-        self.member_id = frame.text_or("memberId")
-        self.label = frame.text_or("label") or self.label
+        joined = events.Joined.of(frame)
+        self.room_id, self.member_id = joined.room_id, joined.member_id
+        self.label = joined.label or self.label
         self._next_token = frame.text_or("nextToken")
-        joined = events.Joined(
-            self.room_id, self.member_id, self.label,
-            1 if created else frame.number("participants", 1),
-            frame.number("maxParticipants" if created else "max"),
-            frame.body.get("resumed") is True,
-        )  # fmt: skip
         self._seated, self._returning = True, False
-        if created:
-            self._take_qr(frame)
+        if frame.t == "ROOM_CREATED":
+            self.qr = events.QrRotated.of(frame)
         self._backoff.reset()
         self._outbox.again()
         self._listener(joined)
@@ -225,13 +216,8 @@ class RelayClient:
 
     def _on_app_msg(self, frame: Frame) -> None:
         member_id = frame.text_or("memberId")
-        if member_id:
-            key = (member_id, frame.id)
-            if key in self._heard:
-                return
-            self._heard[key] = None
-            if len(self._heard) > _REMEMBERED:
-                self._heard.popitem(last=False)
+        if member_id and self._repeats.is_repeat(member_id, frame.id):
+            return
         ciphertext = frame.text("ciphertextB64")
         acknowledges = frame.id in self._outbox and member_id in ("", self.member_id)
         own = acknowledges or bool(member_id and member_id == self.member_id)
@@ -243,18 +229,14 @@ class RelayClient:
         self._next_token = frame.text("nextToken")
 
     def _on_qr(self, frame: Frame) -> None:
-        self._take_qr(frame)
-        if self.qr is not None:
-            self._listener(self.qr)
-
-    def _take_qr(self, frame: Frame) -> None:
-        self.qr = events.QrRotated(frame.text("qrToken"), frame.number("qrExpUnixMs"))
+        self.qr = events.QrRotated.of(frame)
+        self._listener(self.qr)
 
     def _on_system(self, frame: Frame) -> None:
-        self._listener(events.Notice(frame.text("text"), frame.text_or("type", "info")))
+        self._listener(events.Notice.of(frame))
 
     def _on_stats(self, frame: Frame) -> None:
-        self._listener(events.Stats(frame.number("participants"), frame.number("max")))
+        self._listener(events.Stats.of(frame))
 
     def _on_gap(self, _frame: Frame) -> None:
         self._listener(events.Gap())
@@ -283,9 +265,12 @@ class RelayClient:
         else:
             message.done.errback(fault)
         if not len(self._outbox):
-            drained, self._drained = self._drained, []
-            for waiting in drained:
-                waiting.callback(None)
+            self._fire_drained()
+
+    def _fire_drained(self) -> None:
+        drained, self._drained = self._drained, []
+        for waiting in drained:
+            waiting.callback(None)
 
     def _end(self, reason: str) -> None:
         self._over = True
@@ -297,9 +282,7 @@ class RelayClient:
             self._listener(events.Ended(reason))
         for message in self._outbox.clear():
             message.done.errback(SeatLost(reason))
-        drained, self._drained = self._drained, []
-        for waiting in drained:
-            waiting.callback(None)
+        self._fire_drained()
 
     def _later(self, name: str, seconds: float, call: Callable[[], None]) -> None:
         self._stop_timer(name)

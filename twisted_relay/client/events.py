@@ -1,6 +1,10 @@
 """What a client tells its owner, as values."""
 
+from typing import Self
+
 import attrs
+
+from .frames import Frame
 
 
 @attrs.frozen
@@ -13,6 +17,19 @@ class Joined:
     participants: int
     max: int
     resumed: bool
+
+    @classmethod
+    def of(cls, frame: Frame) -> Self:
+        """From ROOM_CREATED or JOINED. Raises FrameError."""
+        created = frame.t == "ROOM_CREATED"
+        return cls(
+            frame.text("roomId"),
+            frame.text_or("memberId"),
+            frame.text_or("label"),
+            1 if created else frame.number("participants", 1),
+            frame.number("maxParticipants" if created else "max"),
+            frame.body.get("resumed") is True,
+        )
 
 
 @attrs.frozen
@@ -32,6 +49,11 @@ class Notice:
     text: str
     kind: str
 
+    @classmethod
+    def of(cls, frame: Frame) -> Self:
+        """From SYSTEM_MSG. Raises FrameError."""
+        return cls(frame.text("text"), frame.text_or("type", "info"))
+
 
 @attrs.frozen
 class Stats:
@@ -40,6 +62,11 @@ class Stats:
     participants: int
     max: int
 
+    @classmethod
+    def of(cls, frame: Frame) -> Self:
+        """From ROOM_STATS."""
+        return cls(frame.number("participants"), frame.number("max"))
+
 
 @attrs.frozen
 class QrRotated:
@@ -47,6 +74,11 @@ class QrRotated:
 
     token: str = attrs.field(repr=False)
     expires: int
+
+    @classmethod
+    def of(cls, frame: Frame) -> Self:
+        """From QR_ROTATED or ROOM_CREATED. Raises FrameError."""
+        return cls(frame.text("qrToken"), frame.number("qrExpUnixMs"))
 
 
 @attrs.frozen

@@ -1,4 +1,4 @@
-"""What was said and not yet acknowledged, and when it may go out. Pure: time comes as a number."""
+"""What was said and is not acknowledged, when it may go out; what was heard. Time is a number."""
 
 from collections import OrderedDict
 
@@ -77,3 +77,21 @@ class Outbox:
             message.sent = True
             out.append(message)
         return out, None
+
+
+@attrs.define
+class Repeats:
+    """Knows a message that was heard before, by sender and id, among the last ``remembered``."""
+
+    remembered: int = 4096
+    _heard: OrderedDict[tuple[str, str], None] = attrs.field(factory=OrderedDict, init=False)
+
+    def is_repeat(self, member_id: str, message_id: str) -> bool:
+        """Whether this one was heard before; remembers it."""
+        key = (member_id, message_id)
+        if key in self._heard:
+            return True
+        self._heard[key] = None
+        if len(self._heard) > self.remembered:
+            self._heard.popitem(last=False)
+        return False
