@@ -19,10 +19,14 @@ def make(late=False, members=3):
     return clock, memory, store, Departures(clock, store), epochs
 
 
-def outcomes_of(departures, epochs):
+def nobody(room_id, left):
+    raise AssertionError("nothing was late")
+
+
+def outcomes_of(departures, epochs, late=None):
     outcomes = []
     for number, epoch in enumerate(epochs):
-        departures.add("room", f"m{number}", epoch, False).addBoth(
+        departures.add("room", f"m{number}", epoch, False, late or nobody).addBoth(
             lambda result, number=number: outcomes.append((number, result)))
     return outcomes
 
@@ -46,14 +50,33 @@ def test_leaves_are_written_one_after_the_other_in_the_order_in_which_they_arose
 def test_while_the_store_is_away_the_asker_is_told_so_at_once():
     _, _, store, departures, epochs = make()
     store.absent = True
-    outcomes = outcomes_of(departures, epochs[:1])
-    outcomes[0][1].trap(StoreUnavailable)
+    outcomes = outcomes_of(departures, epochs)
+    assert [number for number, _ in outcomes] == [0, 1, 2]
+    for _, failure in outcomes:
+        failure.trap(StoreUnavailable)
+
+
+def test_those_who_waited_behind_a_vain_attempt_are_told_at_once_too():
+    _, _, store, departures, epochs = make(late=True)
+    outcomes = outcomes_of(departures, epochs)
+    store.fail(StoreUnavailable())
+    assert [number for number, _ in outcomes] == [0, 1, 2]
+
+
+def test_a_leave_that_is_written_late_says_how_many_are_left():
+    clock, _, store, departures, epochs = make()
+    store.absent, late = True, []
+    outcomes_of(departures, epochs, lambda *told: late.append(told))
+    assert late == []
+    store.absent = False
+    clock.advance(1)
+    assert late == [("room", 2), ("room", 1), ("room", 0)]
 
 
 def test_leaves_are_tried_again_until_the_store_is_back_and_then_all_are_written():
     clock, memory, store, departures, epochs = make()
     store.absent = True
-    outcomes_of(departures, epochs)
+    outcomes_of(departures, epochs, lambda *_: None)
     clock.pump([1.0] * 30)
     assert len(departures) == 3
     store.absent = False
@@ -91,6 +114,14 @@ def test_a_stopped_queue_tries_no_more_and_keeps_no_timer():
     assert clock.getDelayedCalls() == []
 
 
+def test_a_queue_stopped_while_the_store_is_asked_keeps_no_timer():
+    clock, _, store, departures, epochs = make(late=True)
+    outcomes_of(departures, epochs)
+    departures.stop()
+    store.fail(StoreUnavailable())
+    assert clock.getDelayedCalls() == []
+
+
 def test_a_long_queue_is_written_without_recursion():
     clock, memory, store, departures, epochs = make(members=0)
     store.absent = True
@@ -105,9 +136,9 @@ def test_the_outcome_may_be_awaited():
     _, _, _, departures, epochs = make()
 
     async def leave():
-        return await departures.add("room", "m0", epochs[0], False)
+        return await departures.add("room", "m0", epochs[0], False, nobody)
 
     assert result_of(leave()) == 2
-    assert isinstance(departures.add("room", "m1", epochs[1], True), Deferred)
+    assert isinstance(departures.add("room", "m1", epochs[1], True, nobody), Deferred)
 
 

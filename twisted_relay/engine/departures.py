@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 
+import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
@@ -16,6 +17,16 @@ from twisted_relay.engine.interfaces import IRoomStore, StoreUnavailable
 _PAUSE = 1.0
 
 
+@attrs.frozen
+class _Leave:
+    room_id: str
+    member_id: str
+    epoch: int
+    for_good: bool
+    late: Callable[[str, int], None]
+    outcome: Deferred[int | None] = attrs.field(factory=Deferred)
+
+
 class Departures:
     """A queue of leaves that survives an absent store.
 
@@ -25,9 +36,7 @@ class Departures:
     def __init__(self, clock: IReactorTime, store: IRoomStore) -> None:
         self._clock = clock
         self._store = store
-        self._queue: collections.deque[tuple[str, str, int, bool, Deferred[int | None]]] = (
-            collections.deque()
-        )
+        self._queue: collections.deque[_Leave] = collections.deque()
         self._working = False
         self._pause: Deferred[None] | None = None
         self._stopped = False
@@ -36,18 +45,27 @@ class Departures:
         return len(self._queue)
 
     def add(
-        self, room_id: str, member_id: str, epoch: int, for_good: bool
+        self,
+        room_id: str,
+        member_id: str,
+        epoch: int,
+        for_good: bool,
+        late: Callable[[str, int], None],
     ) -> Awaitable[int | None]:
         """Give a seat back; the outcome is that of `IRoomStore.leave`.
 
-        Fails with `StoreUnavailable` after the first vain attempt; the attempts go on behind it.
+        Fails with `StoreUnavailable` as soon as the store is found to be away; the attempts go on
+        behind it, and when the seat is given back after all, `late` is called with the room's id
+        and the members left.
         """
-        outcome: Deferred[int | None] = Deferred()
-        self._queue.append((room_id, member_id, epoch, for_good, outcome))
-        if not self._working:
+        leave = _Leave(room_id, member_id, epoch, for_good, late)
+        self._queue.append(leave)
+        if self._pause is not None:
+            leave.outcome.errback(StoreUnavailable())
+        elif not self._working:
             self._working = True
             Deferred.fromCoroutine(self._work())
-        return outcome
+        return leave.outcome
 
     def stop(self) -> None:
         """Try no more."""
@@ -58,27 +76,35 @@ class Departures:
     async def _work(self) -> None:
         try:
             while self._queue and not self._stopped:
-                room_id, member_id, epoch, for_good, outcome = self._queue[0]
+                leave = self._queue[0]
                 try:
-                    left = await self._store.leave(room_id, member_id, epoch, for_good)
-                except StoreUnavailable as absent:
-                    if not outcome.called:
-                        outcome.errback(Failure(absent))
+                    left = await self._store.leave(
+                        leave.room_id, leave.member_id, leave.epoch, leave.for_good
+                    )
+                except StoreUnavailable:
                     await self._wait()
                     continue
                 except Exception:
                     self._queue.popleft()
-                    if not outcome.called:
-                        outcome.errback(Failure())
+                    if not leave.outcome.called:
+                        leave.outcome.errback(Failure())
                     continue
                 self._queue.popleft()
-                if not outcome.called:
-                    outcome.callback(left)
+                if not leave.outcome.called:
+                    leave.outcome.callback(left)
+                elif left is not None:
+                    leave.late(leave.room_id, left)
         finally:
             self._working = False
 
     async def _wait(self) -> None:
         self._pause = deferLater(self._clock, _PAUSE)
         self._pause.addErrback(lambda _: None)  # cancelled by stop()
+        # Nobody is kept waiting for a store that is away, whoever's turn it was.
+        for leave in tuple(self._queue):
+            if not leave.outcome.called:
+                leave.outcome.errback(StoreUnavailable())
+        if self._stopped:
+            self._pause.cancel()
         await self._pause
         self._pause = None

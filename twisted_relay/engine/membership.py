@@ -198,15 +198,32 @@ class Membership:
     ) -> None:
         """Tell the store, then the members left. No label: nobody was told that it came."""
         try:
-            left = await self._departures.add(room_id, member_id, epoch, for_good)
+            left = await self._departures.add(
+                room_id, member_id, epoch, for_good, self._counted_late
+            )
         except StoreUnavailable:
-            here = self._rooms.get(room_id)
-            left = len(here.members) if here is not None else None
+            self._left_unwritten(room_id, label)
+            return
+        if left is not None:
+            self._left(room_id, label, left)
+
+    def _left_unwritten(self, room_id: str, label: str | None) -> None:
         room = self._rooms.get(room_id)
-        if room is not None and label is not None and left is not None:
-            room.participants = left
+        if room is not None and label is not None:
+            # The store still counts the one who went; `_counted_late` will say when it does not.
+            self._left(room_id, label, max(room.participants - 1, len(room.members)))
+
+    def _counted_late(self, room_id: str, left: int) -> None:
+        self._left(room_id, None, left)
+
+    def _left(self, room_id: str, label: str | None, left: int) -> None:
+        room = self._rooms.get(room_id)
+        if room is None or (label is None and room.participants == left):
+            return
+        room.participants = left
+        if label is not None:
             self._notices.has_left(room, label)
-            self._notices.stats(room)
+        self._notices.stats(room)
 
 
 def _cut(label: str | None) -> str | None:
