@@ -106,9 +106,12 @@ def test_an_item_that_fails_holds_up_no_other():
     assert seen == ["a", "b"]
 
 
-@given(st.lists(st.tuples(
-    st.sampled_from(["add", "cancel", "wait"]), st.integers(0, 4), st.integers(1, 7)),
-    max_size=60))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["add", "cancel", "wait"]), st.integers(0, 4), st.integers(1, 7)),
+        max_size=60,
+    )
+)
 def test_whatever_is_added_and_cancelled_the_due_ones_expire_at_their_time(steps):
     clock, deadlines, expired = make(5.0)
     due, expected = {}, []

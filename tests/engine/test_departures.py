@@ -15,7 +15,8 @@ def make(late=False, members=3):
     store = LateStore(memory, late)
     result_of(memory.create("room", "", None, None))
     epochs = [
-        result_of(memory.join("room", Entry(f"m{n}", f"jti{n}"))).epoch for n in range(members)]
+        result_of(memory.join("room", Entry(f"m{n}", f"jti{n}"))).epoch for n in range(members)
+    ]
     return clock, memory, store, Departures(clock, store), epochs
 
 
@@ -27,7 +28,8 @@ def outcomes_of(departures, epochs, late=None):
     outcomes = []
     for number, epoch in enumerate(epochs):
         departures.add("room", f"m{number}", epoch, False, late or nobody).addBoth(
-            lambda result, number=number: outcomes.append((number, result)))
+            lambda result, number=number: outcomes.append((number, result))
+        )
     return outcomes
 
 
@@ -140,5 +142,3 @@ def test_the_outcome_may_be_awaited():
 
     assert result_of(leave()) == 2
     assert isinstance(departures.add("room", "m1", epochs[1], True, nobody), Deferred)
-
-

@@ -12,7 +12,8 @@ from twisted_relay.engine.heartbeat import Heartbeat
 def make(interval=30.0, timeout=10.0):
     clock, silent = Clock(), []
     heartbeat = Heartbeat(
-        clock, interval, timeout, lambda client: silent.append((client, clock.seconds())))
+        clock, interval, timeout, lambda client: silent.append((client, clock.seconds()))
+    )
     heartbeat.start()
     return clock, heartbeat, silent
 

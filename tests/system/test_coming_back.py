@@ -30,7 +30,10 @@ def test_coming_back_after_a_loss_takes_the_seat(relay):
     after = back.join(room_id, before["nextToken"])
     assert after["resumed"] is True
     assert (after["memberId"], after["label"], after["participants"]) == (
-        before["memberId"], "Bob", 2)
+        before["memberId"],
+        "Bob",
+        2,
+    )
     assert after["nextToken"] != before["nextToken"]
     assert owner.expect("ROOM_STATS")["body"]["participants"] == 2
     assert owner.fence() == [], "no SYSTEM_MSG for one who comes back"
@@ -74,8 +77,9 @@ def test_a_ghost_is_replaced_and_void(relay):
 def test_the_ghosts_end_does_not_take_the_seat_along(relay):
     room_id, owner, ghost, before = _pair(relay)
     back = relay.connect()
-    back.send_together(back.envelope("JOIN_REQUEST", {
-        "roomId": room_id, "token": before["nextToken"]}))
+    back.send_together(
+        back.envelope("JOIN_REQUEST", {"roomId": room_id, "token": before["nextToken"]})
+    )
     ghost.abort()
     assert back.until("ROOM_STATS")["body"]["participants"] == 2
     owner.fence()

@@ -70,14 +70,21 @@ def test_a_joiner_hears_joined_system_stats_in_this_order(relay):
     body = joined["body"]
     assert joined["re"] == id
     assert {name: body[name] for name in ("roomId", "participants", "max", "label", "resumed")} == {
-        "roomId": room["roomId"], "participants": 2, "max": 3, "label": "Bob", "resumed": False}
+        "roomId": room["roomId"],
+        "participants": 2,
+        "max": 3,
+        "label": "Bob",
+        "resumed": False,
+    }
     assert body["memberId"] != room["memberId"]
     assert body["nextTokenExpUnixMs"] > time.time() * 1000
     for client in (joiner, owner):
         system = client.expect("SYSTEM_MSG")
         assert system["body"] == {
-            "roomId": room["roomId"], "type": "info",
-            "text": "this person has entered the chat with the name Bob"}
+            "roomId": room["roomId"],
+            "type": "info",
+            "text": "this person has entered the chat with the name Bob",
+        }
         stats = client.expect("ROOM_STATS")
         assert stats["body"] == {"roomId": room["roomId"], "participants": 2, "max": 3}
         assert "re" not in system
@@ -134,9 +141,24 @@ def test_both_base64_alphabets_pass_untouched(relay):
 
 def test_unknown_fields_are_ignored_and_never_relayed(relay):
     room_id, (sender, hearer) = relay.room(2)
-    sender.text(json.dumps({
-        "v": 1, "t": "APP_MSG", "id": "with-extras", "x": 1, "re": "forged-re", "memberId": "m",
-        "body": {"roomId": room_id, "ciphertextB64": "QQ==", "y": {"z": [1]}, "from": "Eve"}}))
+    sender.text(
+        json.dumps(
+            {
+                "v": 1,
+                "t": "APP_MSG",
+                "id": "with-extras",
+                "x": 1,
+                "re": "forged-re",
+                "memberId": "m",
+                "body": {
+                    "roomId": room_id,
+                    "ciphertextB64": "QQ==",
+                    "y": {"z": [1]},
+                    "from": "Eve",
+                },
+            }
+        )
+    )
     frame = hearer.expect("APP_MSG")
     assert set(frame) == {"v", "t", "id", "body"}
     assert set(frame["body"]) == {"roomId", "ciphertextB64", "memberId"}
@@ -154,14 +176,27 @@ def test_trap_29_media_goes_to_the_others_with_its_senders_name(relay):
     assert heard["id"] == id
     assert "re" not in heard
     assert heard["body"] == {
-        "roomId": room["roomId"], **MEDIA, "from": "Bob", "memberId": member_id}
+        "roomId": room["roomId"],
+        **MEDIA,
+        "from": "Bob",
+        "memberId": member_id,
+    }
     assert sender.fence() == [], "media does not come back to its sender"
 
 
 def test_media_in_parts_and_numbers_as_strings(relay):
     room_id, (sender, hearer) = relay.room(2)
-    sender.send("MEDIA_MSG", roomId=room_id, mime="a/b", size="5000", chunkSize="2048",
-                chunks=["QQ"], mediaId="media-1", part=0, parts=2)
+    sender.send(
+        "MEDIA_MSG",
+        roomId=room_id,
+        mime="a/b",
+        size="5000",
+        chunkSize="2048",
+        chunks=["QQ"],
+        mediaId="media-1",
+        part=0,
+        parts=2,
+    )
     body = hearer.expect("MEDIA_MSG")["body"]
     assert (body["mediaId"], body["part"], body["parts"]) == ("media-1", 0, 2)
     assert (int(body["size"]), int(body["chunkSize"])) == (5000, 2048)
@@ -187,11 +222,21 @@ def test_trap_30_answers_name_their_requests_in_order_and_copies_acknowledge(rel
     sender.send_together(*envelopes)
     got = [sender.next() for _ in range(6)]
     assert [(frame["t"], frame.get("re") or frame["id"]) for frame in got] == [
-        ("PONG", "request-ping"), ("APP_MSG", "request-app1"), ("ACK", "request-media"),
-        ("APP_MSG", "request-app2"), ("ERROR", "request-wrong"), ("LEFT", "request-leave")]
+        ("PONG", "request-ping"),
+        ("APP_MSG", "request-app1"),
+        ("ACK", "request-media"),
+        ("APP_MSG", "request-app2"),
+        ("ERROR", "request-wrong"),
+        ("LEFT", "request-leave"),
+    ]
     heard = [hearer.next() for _ in range(5)]
     assert [frame["t"] for frame in heard] == [
-        "APP_MSG", "MEDIA_MSG", "APP_MSG", "SYSTEM_MSG", "ROOM_STATS"]
+        "APP_MSG",
+        "MEDIA_MSG",
+        "APP_MSG",
+        "SYSTEM_MSG",
+        "ROOM_STATS",
+    ]
     assert len({frame["body"]["memberId"] for frame in heard[:3]}) == 1
 
 
@@ -199,8 +244,9 @@ def test_all_hear_one_order_and_each_senders_own_order(relay):
     room_id, members = relay.room(3)
     for number in range(20):
         for index, member in enumerate(members):
-            member.send("APP_MSG", id=f"message-{index}-{number:03d}", roomId=room_id,
-                        ciphertextB64="QQ")
+            member.send(
+                "APP_MSG", id=f"message-{index}-{number:03d}", roomId=room_id, ciphertextB64="QQ"
+            )
     orders = [[member.expect("APP_MSG")["id"] for _ in range(60)] for member in members]
     assert orders[0] == orders[1] == orders[2]
     for index in range(3):
@@ -224,7 +270,8 @@ def test_trap_04_a_join_followed_at_once_by_a_message_in_one_segment(relay):
     joiner.send_together(
         joiner.envelope("JOIN_REQUEST", {"roomId": room_id, "qrToken": room["qrToken"]}),
         joiner.envelope("APP_MSG", {"roomId": room_id, "ciphertextB64": "QQ"}, "first-words"),
-        joiner.envelope("PING", {}))
+        joiner.envelope("PING", {}),
+    )
     assert [joiner.next()["t"] for _ in range(3)] == ["JOINED", "SYSTEM_MSG", "ROOM_STATS"]
     assert joiner.until("APP_MSG")["id"] == "first-words"
     assert joiner.until("PONG")
@@ -235,9 +282,12 @@ def test_trap_04_a_join_followed_at_once_by_a_message_in_one_segment(relay):
 def test_create_message_leave_create_in_one_segment(relay):
     client = relay.connect()
     client.send_together(
-        client.envelope("ROOM_CREATE", {}), client.envelope("PING", {}),
-        client.envelope("LEAVE", {"roomId": "not-this-room"}), client.envelope("ROOM_CREATE", {}),
-        client.envelope("PING", {}))
+        client.envelope("ROOM_CREATE", {}),
+        client.envelope("PING", {}),
+        client.envelope("LEAVE", {"roomId": "not-this-room"}),
+        client.envelope("ROOM_CREATE", {}),
+        client.envelope("PING", {}),
+    )
     kinds = [client.next()["t"] for _ in range(6)]
     assert kinds == ["ROOM_CREATED", "ROOM_STATS", "PONG", "ERROR", "ERROR", "PONG"]
 
@@ -248,7 +298,8 @@ def test_trap_03_two_joins_at_once_put_one_connection_into_one_room(relay):
     client = relay.connect()
     client.send_together(
         client.envelope("JOIN_REQUEST", {"roomId": first, "token": relay.http_token(first)}),
-        client.envelope("JOIN_REQUEST", {"roomId": second, "token": relay.http_token(second)}))
+        client.envelope("JOIN_REQUEST", {"roomId": second, "token": relay.http_token(second)}),
+    )
     assert client.expect("JOINED")["body"]["roomId"] == first
     client.expect("SYSTEM_MSG"), client.expect("ROOM_STATS")
     assert client.refused() == "ERR_ALREADY_IN_ROOM"
@@ -270,8 +321,11 @@ def test_trap_02_joins_whose_socket_died_fill_no_room(relay, wire):
         return frame if frame["t"] == "JOINED" else None
 
     wire.poll(joined, "a seat in a room of the dead")
-    counts = [frame["body"]["participants"] for frame in owner.fence() + late.fence()
-              if frame["t"] == "ROOM_STATS"]
+    counts = [
+        frame["body"]["participants"]
+        for frame in owner.fence() + late.fence()
+        if frame["t"] == "ROOM_STATS"
+    ]
     assert max(counts) <= 3
     while counts[-1] != 2:
         counts.append(late.until("ROOM_STATS")["body"]["participants"])

@@ -18,8 +18,7 @@ def _still_talks(client):
 def test_in_no_room(relay):
     room_id, _ = relay.room()
     client = relay.connect()
-    for kind, body in (
-            ("APP_MSG", {"ciphertextB64": "QQ"}), ("MEDIA_MSG", MEDIA), ("LEAVE", {})):
+    for kind, body in (("APP_MSG", {"ciphertextB64": "QQ"}), ("MEDIA_MSG", MEDIA), ("LEAVE", {})):
         id = client.send(kind, roomId=room_id, **body)
         assert client.refused(id) == "ERR_NOT_IN_ROOM"
     _still_talks(client)
@@ -89,8 +88,9 @@ def test_too_large(relay):
     for change in ({"size": 10_485_761}, {"size": "10485761"}, {"chunks": ["QQ"] * 129}):
         id = client.send("MEDIA_MSG", roomId=room_id, **(MEDIA | change))
         assert client.refused(id) == "ERR_MEDIA_TOO_LARGE"
-    client.send("MEDIA_MSG", roomId=room_id, **(MEDIA | {
-        "size": 10_485_760, "chunks": ["QQ"] * 128}))
+    client.send(
+        "MEDIA_MSG", roomId=room_id, **(MEDIA | {"size": 10_485_760, "chunks": ["QQ"] * 128})
+    )
     client.expect("ACK")
 
 
@@ -110,36 +110,92 @@ INVALID = {
     "empty object": ({}, ""),
     "no roomId": ({"v": 1, "t": "LEAVE", "id": "long-enough", "body": {}}, "roomId"),
     "short roomId": (
-        {"v": 1, "t": "LEAVE", "id": "long-enough", "body": {"roomId": "1234567"}}, "roomId"),
+        {"v": 1, "t": "LEAVE", "id": "long-enough", "body": {"roomId": "1234567"}},
+        "roomId",
+    ),
     "long roomId": (
-        {"v": 1, "t": "LEAVE", "id": "long-enough", "body": {"roomId": "x" * 129}}, "roomId"),
+        {"v": 1, "t": "LEAVE", "id": "long-enough", "body": {"roomId": "x" * 129}},
+        "roomId",
+    ),
     "no token": (
-        {"v": 1, "t": "JOIN_REQUEST", "id": "long-enough", "body": {"roomId": ROOM}}, "oken"),
-    "short token": ({"v": 1, "t": "JOIN_REQUEST", "id": "long-enough", "body": {
-        "roomId": ROOM, "token": "1234567"}}, "token"),
-    "long token": ({"v": 1, "t": "JOIN_REQUEST", "id": "long-enough", "body": {
-        "roomId": ROOM, "qrToken": "x" * 2049}}, "qrToken"),
+        {"v": 1, "t": "JOIN_REQUEST", "id": "long-enough", "body": {"roomId": ROOM}},
+        "oken",
+    ),
+    "short token": (
+        {
+            "v": 1,
+            "t": "JOIN_REQUEST",
+            "id": "long-enough",
+            "body": {"roomId": ROOM, "token": "1234567"},
+        },
+        "token",
+    ),
+    "long token": (
+        {
+            "v": 1,
+            "t": "JOIN_REQUEST",
+            "id": "long-enough",
+            "body": {"roomId": ROOM, "qrToken": "x" * 2049},
+        },
+        "qrToken",
+    ),
     "label is a number": (
-        {"v": 1, "t": "ROOM_CREATE", "id": "long-enough", "body": {"label": 5}}, "label"),
+        {"v": 1, "t": "ROOM_CREATE", "id": "long-enough", "body": {"label": 5}},
+        "label",
+    ),
     "no ciphertext": (
-        {"v": 1, "t": "APP_MSG", "id": "long-enough", "body": {"roomId": ROOM}}, "ciphertextB64"),
-    "empty ciphertext": ({"v": 1, "t": "APP_MSG", "id": "long-enough", "body": {
-        "roomId": ROOM, "ciphertextB64": ""}}, "ciphertextB64"),
-    "no base64": ({"v": 1, "t": "APP_MSG", "id": "long-enough", "body": {
-        "roomId": ROOM, "ciphertextB64": "a b"}}, "ciphertextB64"),
-    "no ascii": ({"v": 1, "t": "APP_MSG", "id": "long-enough", "body": {
-        "roomId": ROOM, "ciphertextB64": "äöü"}}, "ciphertextB64"),
+        {"v": 1, "t": "APP_MSG", "id": "long-enough", "body": {"roomId": ROOM}},
+        "ciphertextB64",
+    ),
+    "empty ciphertext": (
+        {
+            "v": 1,
+            "t": "APP_MSG",
+            "id": "long-enough",
+            "body": {"roomId": ROOM, "ciphertextB64": ""},
+        },
+        "ciphertextB64",
+    ),
+    "no base64": (
+        {
+            "v": 1,
+            "t": "APP_MSG",
+            "id": "long-enough",
+            "body": {"roomId": ROOM, "ciphertextB64": "a b"},
+        },
+        "ciphertextB64",
+    ),
+    "no ascii": (
+        {
+            "v": 1,
+            "t": "APP_MSG",
+            "id": "long-enough",
+            "body": {"roomId": ROOM, "ciphertextB64": "äöü"},
+        },
+        "ciphertextB64",
+    ),
 }
 for _name, _change, _field in (
-        ("mime too long", {"mime": "x" * 129}, "mime"), ("size 0", {"size": 0}, "size"),
-        ("size is words", {"size": "many"}, "size"), ("size is negative", {"size": "-5"}, "size"),
-        ("size is a fraction", {"size": 1.5}, "size"),
-        ("small chunks", {"chunkSize": 1023}, "chunkSize"), ("no chunks", {"chunks": []}, "chunks"),
-        ("chunks are numbers", {"chunks": [1]}, "chunks"),
-        ("chunks are no base64", {"chunks": ["<>"]}, "chunks"),
-        ("empty chunk", {"chunks": [""]}, "chunks")):
-    INVALID[_name] = ({"v": 1, "t": "MEDIA_MSG", "id": "long-enough", "body": {
-        "roomId": ROOM, **MEDIA, **_change}}, _field)
+    ("mime too long", {"mime": "x" * 129}, "mime"),
+    ("size 0", {"size": 0}, "size"),
+    ("size is words", {"size": "many"}, "size"),
+    ("size is negative", {"size": "-5"}, "size"),
+    ("size is a fraction", {"size": 1.5}, "size"),
+    ("small chunks", {"chunkSize": 1023}, "chunkSize"),
+    ("no chunks", {"chunks": []}, "chunks"),
+    ("chunks are numbers", {"chunks": [1]}, "chunks"),
+    ("chunks are no base64", {"chunks": ["<>"]}, "chunks"),
+    ("empty chunk", {"chunks": [""]}, "chunks"),
+):
+    INVALID[_name] = (
+        {
+            "v": 1,
+            "t": "MEDIA_MSG",
+            "id": "long-enough",
+            "body": {"roomId": ROOM, **MEDIA, **_change},
+        },
+        _field,
+    )
 
 
 @pytest.mark.parametrize("case", INVALID)
@@ -159,15 +215,18 @@ def test_trap_28_what_is_no_valid_frame_is_answered_and_the_connection_stays(rel
 def test_trap_28_a_label_of_33_characters_is_cut(relay):
     room = relay.connect().create(label="y" * 33)
     assert room["label"] == "y" * 32
-    assert relay.connect().join(
-        room["roomId"], room["qrToken"], label="z" * 500)["label"] == "z" * 32
+    assert (
+        relay.connect().join(room["roomId"], room["qrToken"], label="z" * 500)["label"] == "z" * 32
+    )
 
 
 def test_json_with_surprises_is_taken_or_refused_but_never_a_bug(relay):
     client = relay.connect()
-    for text in ('{"v":1,"t":"PING","id":"long-enough","id":"long-enough2","body":{}}',
-                 ' \n{"v":1,"t":"PING","id":"\\u0000\\u0000aaaaaaaa","body":{}}\t',
-                 '{"v":1,"t":"PING","id":"\\ud800aaaaaaaa","body":{}}'):
+    for text in (
+        '{"v":1,"t":"PING","id":"long-enough","id":"long-enough2","body":{}}',
+        ' \n{"v":1,"t":"PING","id":"\\u0000\\u0000aaaaaaaa","body":{}}\t',
+        '{"v":1,"t":"PING","id":"\\ud800aaaaaaaa","body":{}}',
+    ):
         client.text(text)
     try:
         client.fence()
@@ -176,10 +235,24 @@ def test_json_with_surprises_is_taken_or_refused_but_never_a_bug(relay):
     assert relay.metrics()['unhandled_errors{path="PING"}'] == 0
 
 
-@pytest.mark.parametrize("text", [
-    "", "hello", "[]", "1", "null", '"PING"', '{"v":1', "{'v':1}", "[" * 100_000,
-    '{"v":1,"t":"PING","id":"long-enough","body":' + '{"a":' * 20_000,
-    '{"v":1,"t":"PING","id":"long-enough","body":{}} trailing', "NaN"], ids=lambda t: t[:12])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "hello",
+        "[]",
+        "1",
+        "null",
+        '"PING"',
+        '{"v":1',
+        "{'v':1}",
+        "[" * 100_000,
+        '{"v":1,"t":"PING","id":"long-enough","body":' + '{"a":' * 20_000,
+        '{"v":1,"t":"PING","id":"long-enough","body":{}} trailing',
+        "NaN",
+    ],
+    ids=lambda t: t[:12],
+)
 def test_a_text_that_is_no_json_object_closes_with_1003(relay, text):
     client = relay.connect()
     client.text(text)
@@ -241,14 +314,18 @@ def test_a_message_in_fragments_is_one_message(relay, wire):
     assert client.expect("PONG")["re"] == "fragmented"
 
 
-@pytest.mark.parametrize("raw", [
-    b"\x81\x02hi",  # not masked
-    b"\xc1\x80mask",  # a reserved bit
-    b"\x83\x80mask",  # a reserved opcode
-    b"\x80\x80mask",  # a continuation of nothing
-    b"\x09\x80mask",  # a fragmented ping
-    b"\x89\xfe\x00\x7emask" + b"x" * 126,  # a ping of more than 125 bytes
-], ids=["unmasked", "rsv", "opcode", "continuation", "fragmented ping", "long ping"])
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"\x81\x02hi",  # not masked
+        b"\xc1\x80mask",  # a reserved bit
+        b"\x83\x80mask",  # a reserved opcode
+        b"\x80\x80mask",  # a continuation of nothing
+        b"\x09\x80mask",  # a fragmented ping
+        b"\x89\xfe\x00\x7emask" + b"x" * 126,  # a ping of more than 125 bytes
+    ],
+    ids=["unmasked", "rsv", "opcode", "continuation", "fragmented ping", "long ping"],
+)
 def test_a_protocol_error_closes_with_1002(relay, raw):
     client = relay.connect()
     client.raw(raw)
@@ -310,8 +387,11 @@ def test_trap_37_a_dead_peer_is_gone_after_interval_and_timeout(start_relay):
 
 def test_anything_heard_counts_as_an_answer_to_a_ping(start_relay):
     relay = start_relay(
-        WS_PING_INTERVAL_MS=500, WS_PING_TIMEOUT_MS=200, MAX_MSGS_PER_10S=1_000_000,
-        MAX_BYTES_PER_10S=1_000_000_000)
+        WS_PING_INTERVAL_MS=500,
+        WS_PING_TIMEOUT_MS=200,
+        MAX_MSGS_PER_10S=1_000_000,
+        MAX_BYTES_PER_10S=1_000_000_000,
+    )
     client = relay.connect()
     client.create()
     client.answers_pings = False
@@ -321,8 +401,11 @@ def test_anything_heard_counts_as_an_answer_to_a_ping(start_relay):
 
 def test_trap_37_pings_are_spread_over_the_interval(start_relay):
     relay = start_relay(
-        WS_PING_INTERVAL_MS=2000, WS_PING_TIMEOUT_MS=1500, MAX_MSGS_PER_10S=1_000_000,
-        MAX_BYTES_PER_10S=1_000_000_000)
+        WS_PING_INTERVAL_MS=2000,
+        WS_PING_TIMEOUT_MS=1500,
+        MAX_MSGS_PER_10S=1_000_000,
+        MAX_BYTES_PER_10S=1_000_000_000,
+    )
     clients = [relay.connect() for _ in range(16)]
     came = []
     ends = time.monotonic() + 8

@@ -10,15 +10,23 @@ import time
 import pytest
 
 
-@pytest.mark.parametrize(("headers", "body"), [
-    ({}, b""), ({"Content-Type": "text/plain"}, b"anything"),
-    ({"Content-Type": "application/json"}, b"{not json"), ({"Content-Type": "a/b"}, b"\xff")])
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        ({}, b""),
+        ({"Content-Type": "text/plain"}, b"anything"),
+        ({"Content-Type": "application/json"}, b"{not json"),
+        ({"Content-Type": "a/b"}, b"\xff"),
+    ],
+)
 def test_post_rooms(relay, headers, body):
     answer = relay.http("POST", "/rooms", headers=headers, body=body)
     assert answer.status == 200
     room_id = answer.json["roomId"]
     assert answer.json == {
-        "roomId": room_id, "fingerprint": hashlib.sha256(room_id.encode()).hexdigest()[:12]}
+        "roomId": room_id,
+        "fingerprint": hashlib.sha256(room_id.encode()).hexdigest()[:12],
+    }
     client = relay.connect()
     joined = client.join(room_id, relay.http_token(room_id))
     assert (joined["participants"], joined["label"]) == (1, "P1")
@@ -79,11 +87,21 @@ def test_trap_34_memory_passes_at_idle_and_can_fail(start_relay):
     assert roomy.json["checks"]["memory"]["status"] == "pass"
 
 
-@pytest.mark.parametrize(("method", "path", "status"), [
-    ("GET", "/", 404), ("GET", "/nothing", 404), ("GET", "/rooms/abcdefgh", 404),
-    ("GET", "/rooms/abcdefgh/token/more", 404), ("GET", "/rooms", 405), ("PUT", "/rooms", 405),
-    ("POST", "/rooms/abcdefgh/token", 405), ("POST", "/live", 405), ("GET", "/ws", 426),
-    ("GET", "/signaling", 404)])
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/", 404),
+        ("GET", "/nothing", 404),
+        ("GET", "/rooms/abcdefgh", 404),
+        ("GET", "/rooms/abcdefgh/token/more", 404),
+        ("GET", "/rooms", 405),
+        ("PUT", "/rooms", 405),
+        ("POST", "/rooms/abcdefgh/token", 405),
+        ("POST", "/live", 405),
+        ("GET", "/ws", 426),
+        ("GET", "/signaling", 404),
+    ],
+)
 def test_trap_35_a_4xx_is_one_and_no_error_of_ours(relay, method, path, status):
     before = _unhandled(relay)
     answer = relay.http(method, path)
@@ -96,8 +114,9 @@ def test_trap_35_a_4xx_is_one_and_no_error_of_ours(relay, method, path, status):
 
 
 def _unhandled(relay):
-    return sum(value for name, value in relay.metrics().items()
-               if name.startswith("unhandled_errors{"))
+    return sum(
+        value for name, value in relay.metrics().items() if name.startswith("unhandled_errors{")
+    )
 
 
 def test_trap_35_what_is_no_http_gets_400(relay):
@@ -109,10 +128,16 @@ def test_trap_35_what_is_no_http_gets_400(relay):
 
 
 def test_a_bad_handshake_is_refused(relay):
-    for headers in ({"Upgrade": "websocket"},
-                    {"Upgrade": "websocket", "Connection": "Upgrade"},
-                    {"Upgrade": "websocket", "Connection": "Upgrade",
-                     "Sec-WebSocket-Key": "short", "Sec-WebSocket-Version": "13"}):
+    for headers in (
+        {"Upgrade": "websocket"},
+        {"Upgrade": "websocket", "Connection": "Upgrade"},
+        {
+            "Upgrade": "websocket",
+            "Connection": "Upgrade",
+            "Sec-WebSocket-Key": "short",
+            "Sec-WebSocket-Version": "13",
+        },
+    ):
         assert 400 <= relay.http("GET", "/ws", headers=headers).status < 500
     assert _unhandled(relay) == 0
 
@@ -122,16 +147,27 @@ def test_trap_33_metrics_are_there_at_zero_from_the_first_scrape(start_relay):
     text = relay.http("GET", "/metrics", headers={"Accept": "*/*"}).body.decode()
     lines = text.splitlines()
     for sample in (
-            "active_connections 0", "total_connections 0", "ws_disconnections 0",
-            'ws_connection_rejected{reason="ip_limit"} 0',
-            'ws_connection_rejected{reason="global_limit"} 0',
-            'ws_messages_received{type="APP_MSG"} 0', 'ws_messages_sent{type="APP_MSG"} 0',
-            'ws_messages_received{type="ROOM_CREATE"} 0', 'ws_messages_sent{type="HELLO"} 0',
-            'unhandled_errors{path="/rooms"} 0', "redis_errors 0", "redis_reconnect_attempts 0",
-            "redis_connects 0", "redis_ready 1"):
+        "active_connections 0",
+        "total_connections 0",
+        "ws_disconnections 0",
+        'ws_connection_rejected{reason="ip_limit"} 0',
+        'ws_connection_rejected{reason="global_limit"} 0',
+        'ws_messages_received{type="APP_MSG"} 0',
+        'ws_messages_sent{type="APP_MSG"} 0',
+        'ws_messages_received{type="ROOM_CREATE"} 0',
+        'ws_messages_sent{type="HELLO"} 0',
+        'unhandled_errors{path="/rooms"} 0',
+        "redis_errors 0",
+        "redis_reconnect_attempts 0",
+        "redis_connects 0",
+        "redis_ready 1",
+    ):
         name, value = sample.rsplit(" ", 1)
-        assert any(line.rsplit(" ", 1)[0] == name and float(line.rsplit(" ", 1)[1]) == float(value)
-                   for line in lines if not line.startswith("#")), sample
+        assert any(
+            line.rsplit(" ", 1)[0] == name and float(line.rsplit(" ", 1)[1]) == float(value)
+            for line in lines
+            if not line.startswith("#")
+        ), sample
     assert any(line.startswith("uptime_seconds ") for line in lines)
     types = [line.split(" ")[2] for line in lines if line.startswith("# TYPE ")]
     assert len(types) == len(set(types)), "one TYPE line for each family"
@@ -148,11 +184,18 @@ def test_trap_33_what_happens_is_counted(start_relay, wire):
     two.leave_cleanly()
     metrics = wire.poll(lambda: (m := relay.metrics())["ws_disconnections"] and m)
     expected = {
-        "active_connections": 1, "total_connections": 2, "ws_disconnections": 1,
-        'ws_messages_received{type="APP_MSG"}': 1, 'ws_messages_sent{type="APP_MSG"}': 2,
-        'ws_messages_received{type="ROOM_CREATE"}': 1, 'ws_messages_received{type="INVALID"}': 1,
-        'ws_messages_received{type="JOIN_REQUEST"}': 1, 'ws_messages_sent{type="HELLO"}': 2,
-        'ws_messages_sent{type="JOINED"}': 1, 'ws_messages_sent{type="ERROR"}': 1}
+        "active_connections": 1,
+        "total_connections": 2,
+        "ws_disconnections": 1,
+        'ws_messages_received{type="APP_MSG"}': 1,
+        'ws_messages_sent{type="APP_MSG"}': 2,
+        'ws_messages_received{type="ROOM_CREATE"}': 1,
+        'ws_messages_received{type="INVALID"}': 1,
+        'ws_messages_received{type="JOIN_REQUEST"}': 1,
+        'ws_messages_sent{type="HELLO"}': 2,
+        'ws_messages_sent{type="JOINED"}': 1,
+        'ws_messages_sent{type="ERROR"}': 1,
+    }
     assert {name: metrics[name] for name in expected} == expected
     text = relay.http("GET", "/metrics").body.decode()
     assert "raw/url" not in text
@@ -173,8 +216,12 @@ def test_trap_32_curl_gets_text_and_whoever_asks_gets_json(relay):
 
 def test_trap_32_the_three_phrases_and_string_levels(start_relay, wire):
     relay = start_relay(
-        MAX_CONNS_PER_IP=2, SLOW_CONSUMER_BUFFER_THRESHOLD=65536, MAX_MSGS_PER_10S=150,
-        MAX_BYTES_PER_10S=100_000_000, LOG_LEVEL="warn")
+        MAX_CONNS_PER_IP=2,
+        SLOW_CONSUMER_BUFFER_THRESHOLD=65536,
+        MAX_MSGS_PER_10S=150,
+        MAX_BYTES_PER_10S=100_000_000,
+        LOG_LEVEL="warn",
+    )
     room_id, (sender,) = relay.room(receive_buffer=None)
     stalled = relay.connect(receive_buffer=4096)
     stalled.join(room_id, relay.http_token(room_id))

@@ -68,15 +68,26 @@ def test_origins(start_relay, wire):
     for good in ("https://chat.example", "https://other.example:8443"):
         relay.connect(headers={"Origin": good})
     relay.connect()
-    for bad in ("https://evil.example", "null", "https://chat.example.evil.example",
-                "http://chat.example", ""):
+    for bad in (
+        "https://evil.example",
+        "null",
+        "https://chat.example.evil.example",
+        "http://chat.example",
+        "",
+    ):
         assert _refusal(relay, wire, headers={"Origin": bad}).status == 403
     assert relay.metrics()['ws_connection_rejected{reason="origin"}'] == 5
 
 
 def test_any_origin_by_default(relay):
-    for origin in ("https://anything.example", "null", "file://", "capacitor://localhost",
-                   "chrome-extension://abcdefghijklmnop", "http://[::1]:8080"):
+    for origin in (
+        "https://anything.example",
+        "null",
+        "file://",
+        "capacitor://localhost",
+        "chrome-extension://abcdefghijklmnop",
+        "http://[::1]:8080",
+    ):
         relay.connect(headers={"Origin": origin})
 
 
@@ -107,7 +118,10 @@ def test_trap_15_room_creation_is_limited_over_socket_and_http_together(start_re
     id = client.send("ROOM_CREATE")
     frame = client.expect("ERROR")
     assert (frame["re"], frame["body"]["code"], frame["body"]["retryable"]) == (
-        id, "ERR_RATE_LIMITED", True)
+        id,
+        "ERR_RATE_LIMITED",
+        True,
+    )
     assert 0 < frame["body"]["retryAfterMs"] <= 15_001
     answer = relay.http("POST", "/rooms")
     assert (answer.status, answer.json["code"]) == (429, "ERR_RATE_LIMITED")
@@ -174,8 +188,10 @@ def test_trap_19_the_budget_refills_smoothly(start_relay, wire):
 
 def test_trap_20_a_stalled_reader_is_cut_at_the_configured_bound(start_relay, wire):
     relay = start_relay(
-        SLOW_CONSUMER_BUFFER_THRESHOLD=65536, MAX_MSGS_PER_10S=1_000_000,
-        MAX_BYTES_PER_10S=1_000_000_000)
+        SLOW_CONSUMER_BUFFER_THRESHOLD=65536,
+        MAX_MSGS_PER_10S=1_000_000,
+        MAX_BYTES_PER_10S=1_000_000_000,
+    )
     room_id, (sender,) = relay.room()
     stalled = relay.connect(receive_buffer=4096)
     stalled.join(room_id, relay.http_token(room_id))
@@ -195,8 +211,10 @@ def test_trap_20_a_stalled_reader_is_cut_at_the_configured_bound(start_relay, wi
 
 def test_a_reader_that_keeps_up_is_left_alone(start_relay):
     relay = start_relay(
-        SLOW_CONSUMER_BUFFER_THRESHOLD=65536, MAX_MSGS_PER_10S=1_000_000,
-        MAX_BYTES_PER_10S=1_000_000_000)
+        SLOW_CONSUMER_BUFFER_THRESHOLD=65536,
+        MAX_MSGS_PER_10S=1_000_000,
+        MAX_BYTES_PER_10S=1_000_000_000,
+    )
     room_id, (sender, reader) = relay.room(2)
     for _ in range(100):
         sender.say(room_id, "A" * 60_000)

@@ -24,11 +24,9 @@ def test_a_token_is_what_the_page_says(relay, wire):
     payload = base64.urlsafe_b64decode(head + "=" * (-len(head) % 4))
     claims = json.loads(payload)
     assert list(claims) == ["v", "rid", "exp", "jti"]
-    assert (claims["v"], claims["rid"], claims["exp"]) == (
-        1, room["roomId"], room["qrExpUnixMs"])
+    assert (claims["v"], claims["rid"], claims["exp"]) == (1, room["roomId"], room["qrExpUnixMs"])
     assert len(base64.urlsafe_b64decode(claims["jti"] + "==")) == 16
-    assert tail == wire.b64url(
-        hmac.new(wire.secret.encode(), payload, hashlib.sha256).digest())
+    assert tail == wire.b64url(hmac.new(wire.secret.encode(), payload, hashlib.sha256).digest())
     head = room["nextToken"].split(".")[0]
     comeback = json.loads(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4)))
     assert comeback["mid"] == room["memberId"]
@@ -61,10 +59,22 @@ def test_trap_26_one_spelling_for_one_token(relay, wire):
     head_twin = head[:-1] + last[last.index(head[-1]) ^ 1]
     client = relay.connect()
     for spelling in (
-            f"{head}.{tail}=", f"{head}=.{tail}", f"{head}==.{tail}=", f" {token}", f"{token}\n",
-            f"{head}.{twin}", f"{head_twin}.{tail}", f"{head}..{tail}", f"{head}.{tail}.",
-            head + tail, f".{tail}", f"{head}.", f"{head[:4]}\n{head[4:]}.{tail}",
-            f"{head[:4]}+{head[4:]}.{tail}", f"{head[:4]}é{head[4:]}.{tail}"):
+        f"{head}.{tail}=",
+        f"{head}=.{tail}",
+        f"{head}==.{tail}=",
+        f" {token}",
+        f"{token}\n",
+        f"{head}.{twin}",
+        f"{head_twin}.{tail}",
+        f"{head}..{tail}",
+        f"{head}.{tail}.",
+        head + tail,
+        f".{tail}",
+        f"{head}.",
+        f"{head[:4]}\n{head[4:]}.{tail}",
+        f"{head[:4]}+{head[4:]}.{tail}",
+        f"{head[:4]}é{head[4:]}.{tail}",
+    ):
         assert _answer(client, room_id, spelling) == "ERR_TOKEN_FORMAT", spelling
     assert _answer(client, room_id, token) == "JOINED"
 
@@ -74,8 +84,15 @@ def test_a_signed_payload_that_is_no_token(relay, wire):
     client = relay.connect()
     for payload in (b"nonsense", b"[]", b"{}", b"\xff\xff", b"[" * 700):
         assert _answer(client, room_id, wire.signed(payload)) == "ERR_TOKEN_FORMAT"
-    for change in ({"v": 2}, {"exp": "soon"}, {"exp": -1}, {"jti": ""}, {"rid": 5}, {"gen": -1},
-                   {"mid": 7}):
+    for change in (
+        {"v": 2},
+        {"exp": "soon"},
+        {"exp": -1},
+        {"jti": ""},
+        {"rid": 5},
+        {"gen": -1},
+        {"mid": 7},
+    ):
         assert _answer(client, room_id, wire.mint(room_id, **change)) == "ERR_TOKEN_FORMAT"
 
 
@@ -108,11 +125,12 @@ def test_the_order_of_the_checks(relay, wire):
     client = relay.connect()
     past = int(time.time() * 1000) - 1
     for token, code in (
-            (wire.mint("another-room", "another secret", exp=past), "ERR_TOKEN_MAC"),
-            (wire.mint("another-room", exp=past), "ERR_TOKEN_ROOM_MISMATCH"),
-            (wire.mint(full, exp=past), "ERR_TOKEN_EXPIRED"),
-            (spent, "ERR_TOKEN_REPLAY"),
-            (wire.mint(full), "ERR_ROOM_FULL")):
+        (wire.mint("another-room", "another secret", exp=past), "ERR_TOKEN_MAC"),
+        (wire.mint("another-room", exp=past), "ERR_TOKEN_ROOM_MISMATCH"),
+        (wire.mint(full, exp=past), "ERR_TOKEN_EXPIRED"),
+        (spent, "ERR_TOKEN_REPLAY"),
+        (wire.mint(full), "ERR_ROOM_FULL"),
+    ):
         assert _answer(client, full, token) == code
 
 
@@ -141,8 +159,9 @@ def test_trap_27_an_old_secret_verifies_and_no_longer_signs(start_relay, wire):
     room_id = room["roomId"]
     for secret in (wire.secret, old, older):
         assert _answer(relay.connect(), room_id, wire.mint(room_id, secret)) == "JOINED"
-    assert _answer(
-        relay.connect(), room_id, wire.mint(room_id, "never-a-secret")) == "ERR_TOKEN_MAC"
+    assert (
+        _answer(relay.connect(), room_id, wire.mint(room_id, "never-a-secret")) == "ERR_TOKEN_MAC"
+    )
     head, tail = room["qrToken"].split(".")
     payload = base64.urlsafe_b64decode(head + "=" * (-len(head) % 4))
     assert wire.signed(payload).split(".")[1] == tail
@@ -154,8 +173,9 @@ def test_without_a_secret_there_is_a_random_one_and_one_word_of_it(start_relay, 
     room = owner.create()
     assert _answer(client, room["roomId"], wire.mint(room["roomId"])) == "ERR_TOKEN_MAC"
     assert _answer(client, room["roomId"], room["qrToken"]) == "JOINED"
-    assert len([event for event in relay.events()
-                if event.get("event") == "random_token_secret"]) == 1
+    assert (
+        len([event for event in relay.events() if event.get("event") == "random_token_secret"]) == 1
+    )
 
 
 def test_a_spent_qr_token_is_replaced_for_every_member(relay):
