@@ -70,10 +70,16 @@ class Fanout:
         self._metrics.messages_sent[kind] += 1
         self._write(client, frame)
 
+    def keeps_up(self, client: Client) -> bool:
+        """Whether a client may be sent more; one for which too much waits is reported."""
+        if self.most_unsent is None or client.connection.unsent_bytes() <= self.most_unsent:
+            return True
+        self._too_slow(client)
+        return False
+
     def _write(self, client: Client, data: bytes) -> None:
         connection = client.connection
-        if self.most_unsent is not None and connection.unsent_bytes() > self.most_unsent:
-            self._too_slow(client)
+        if not self.keeps_up(client):
             return
         self._metrics.bytes_sent += len(data)
         connection.write(data)

@@ -183,6 +183,10 @@ class Relay:
         self._metrics.messages_received["INVALID"] += 1
         self.close(client, Close.INVALID_MESSAGE)
 
+    def may_answer_ping(self, client: Client) -> bool:
+        """Whether a WebSocket ping is to be answered; a client that reads no answers is closed."""
+        return self._fanout.keeps_up(client)
+
     def lost(self, client: Client, reason: str) -> None:
         """The connection is gone. `reason` is one of the metric's disconnect reasons; it counts
         unless the relay itself closed the connection and knows better."""

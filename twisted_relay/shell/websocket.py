@@ -66,6 +66,11 @@ class RelayProtocol(WebSocketServerProtocol):
         else:
             self.factory.relay.received(self._client, payload)
 
+    def onPing(self, payload: bytes) -> None:
+        # Pongs that nobody reads would pile up past the bound that holds for all other frames.
+        if self._client is not None and self.factory.relay.may_answer_ping(self._client):
+            super().onPing(payload)
+
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         if self._client is not None:
             # The client keeps nothing of a connection that is gone.
