@@ -40,16 +40,22 @@ def test_answers_come_in_the_order_of_the_frames_though_the_store_is_late():
     _, room = bench.room()
     bench.store.late = True
     guest = bench.person()
-    ids = [guest.say("PING"),
-           guest.say("JOIN_REQUEST", roomId=room["roomId"], token=bench.token(room["roomId"])),
-           guest.say("PING"), guest.say("NONSENSE"), guest.say("ROOM_CREATE"),
-           guest.say("LEAVE", roomId=room["roomId"]), guest.say("PING"),
-           guest.say("LEAVE", roomId=room["roomId"])]
+    ids = [
+        guest.say("PING"),
+        guest.say("JOIN_REQUEST", roomId=room["roomId"], token=bench.token(room["roomId"])),
+        guest.say("PING"),
+        guest.say("NONSENSE"),
+        guest.say("ROOM_CREATE"),
+        guest.say("LEAVE", roomId=room["roomId"]),
+        guest.say("PING"),
+        guest.say("LEAVE", roomId=room["roomId"]),
+    ]
     while bench.store.waiting:
         bench.store.answer(1)
     answers = [(frame["re"], frame["t"]) for frame in guest.heard() if "re" in frame]
-    assert answers == list(zip(ids, [
-        "PONG", "JOINED", "PONG", "ERROR", "ERROR", "LEFT", "PONG", "ERROR"], strict=True))
+    assert answers == list(
+        zip(ids, ["PONG", "JOINED", "PONG", "ERROR", "ERROR", "LEFT", "PONG", "ERROR"], strict=True)
+    )
 
 
 def test_two_joins_sent_at_once_put_one_connection_into_one_room():
@@ -184,10 +190,15 @@ def test_every_frame_of_our_own_has_an_id_of_its_own():
     assert all(8 <= len(id) <= 256 for id in ids)
 
 
-@pytest.mark.parametrize("frame", [
-    {"v": 1, "t": "NONSENSE", "id": "frame-0001", "body": {}},
-    {"v": 1, "t": "PING", "id": "x", "body": {}},
-    {"v": 1, "t": "ROOM_CREATE", "id": "frame-0001", "body": {"label": 5}}, {}])
+@pytest.mark.parametrize(
+    "frame",
+    [
+        {"v": 1, "t": "NONSENSE", "id": "frame-0001", "body": {}},
+        {"v": 1, "t": "PING", "id": "x", "body": {}},
+        {"v": 1, "t": "ROOM_CREATE", "id": "frame-0001", "body": {"label": 5}},
+        {},
+    ],
+)
 def test_an_invalid_frame_is_answered_and_closes_nothing(frame):
     bench = Bench()
     person = bench.person()
@@ -416,8 +427,10 @@ def test_the_creation_limit_counts_both_ways_of_creating():
     assert bench.person("192.0.2.2").create()
 
 
-@pytest.mark.parametrize("call", [
-    lambda relay: relay.create_empty_room("address"), lambda relay: relay.room_token("room-id-1")])
+@pytest.mark.parametrize(
+    "call",
+    [lambda relay: relay.create_empty_room("address"), lambda relay: relay.room_token("room-id-1")],
+)
 def test_a_call_without_the_store_is_unavailable(call):
     bench = Bench()
     bench.store.absent = True

@@ -13,6 +13,7 @@ import hashlib
 import hmac
 import json
 import os
+import random
 import signal
 import socket
 import struct
@@ -30,6 +31,10 @@ SECRET = "a-secret-made-up-for-the-system-tests-0001"
 PATIENCE = 10.0
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 
+PROGRAMS = {
+    "twistd": ["-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile="],
+    "twist": ["-m", "twisted"],
+}
 #: Limits that no test meets by accident; a test that is about a limit sets its own.
 ROOMY = {
     "HOST": "127.0.0.1",
@@ -58,8 +63,12 @@ def b64url(data: bytes) -> str:
 
 def mint(room_id: str, secret: str = SECRET, **claims: Any) -> str:
     """A join token, made as the protocol's page says."""
-    fields = {"v": 1, "rid": room_id, "exp": int(time.time() * 1000) + 60_000,
-              "jti": b64url(os.urandom(16))} | claims
+    fields = {
+        "v": 1,
+        "rid": room_id,
+        "exp": int(time.time() * 1000) + 60_000,
+        "jti": b64url(os.urandom(16)),
+    } | claims
     return signed(json.dumps(fields).encode(), secret)
 
 
@@ -106,8 +115,13 @@ class Client:
     """One raw WebSocket connection (RFC 6455). Pings are answered while something is read."""
 
     def __init__(
-        self, port: int, source: str = "127.0.0.1", headers: dict[str, str] | None = None,
-        receive_buffer: int | None = None, hello: bool = True, path: str = "/ws",
+        self,
+        port: int,
+        source: str = "127.0.0.1",
+        headers: dict[str, str] | None = None,
+        receive_buffer: int | None = None,
+        hello: bool = True,
+        path: str = "/ws",
     ) -> None:
         self.socket = socket.socket()
         self.address = ""
@@ -135,8 +149,12 @@ class Client:
     def _shake(self, port: int, path: str, headers: dict[str, str]) -> None:
         key = base64.b64encode(os.urandom(16)).decode()
         lines = {
-            "Host": f"127.0.0.1:{port}", "Upgrade": "websocket", "Connection": "Upgrade",
-            "Sec-WebSocket-Key": key, "Sec-WebSocket-Version": "13"} | headers
+            "Host": f"127.0.0.1:{port}",
+            "Upgrade": "websocket",
+            "Connection": "Upgrade",
+            "Sec-WebSocket-Key": key,
+            "Sec-WebSocket-Version": "13",
+        } | headers
         head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
         self.socket.sendall(f"GET {path} HTTP/1.1\r\n{head}\r\n".encode())
         while b"\r\n\r\n" not in self._bytes:
@@ -152,8 +170,11 @@ class Client:
             while len(self._bytes) < size:
                 self._bytes += self.socket.recv(65536) or b" " * size
             raise Refused(Answer(status, fields, self._bytes[:size]))
-        proof = base64.b64encode(hashlib.sha1(  # noqa: S324 - RFC 6455 section 1.3
-            (key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest()).decode()
+        proof = base64.b64encode(
+            hashlib.sha1(  # noqa: S324 - RFC 6455 section 1.3
+                (key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()
+            ).digest()
+        ).decode()
         assert fields["sec-websocket-accept"] == proof
         assert "sec-websocket-extensions" not in fields
 
@@ -316,8 +337,7 @@ class Client:
     def abort(self) -> None:
         """Die with a TCP reset."""
         with contextlib.suppress(OSError):
-            self.socket.setsockopt(
-                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.close()
 
     def close(self) -> None:
@@ -331,7 +351,11 @@ def _head(raw: bytes) -> tuple[int, dict[str, str]]:
 
 
 def http(
-    port: int, method: str, path: str, headers: dict[str, str] | None = None, body: bytes = b"",
+    port: int,
+    method: str,
+    path: str,
+    headers: dict[str, str] | None = None,
+    body: bytes = b"",
     source: str = "127.0.0.1",
 ) -> Answer:
     """One HTTP/1.1 call on a connection of its own."""
@@ -340,7 +364,8 @@ def http(
         lines["Content-Length"] = str(len(body))
     head = "".join(f"{name}: {value}\r\n" for name, value in (lines | (headers or {})).items())
     with socket.create_connection(
-            ("127.0.0.1", port), PATIENCE, source_address=(source, 0)) as connection:
+        ("127.0.0.1", port), PATIENCE, source_address=(source, 0)
+    ) as connection:
         connection.sendall(f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode() + body)
         data = b""
         while more := connection.recv(262144):
@@ -357,7 +382,7 @@ def _unchunked(data: bytes) -> bytes:
     while data:
         size, _, data = data.partition(b"\r\n")
         length = int(size, 16)
-        whole, data = whole + data[:length], data[length + 2:]
+        whole, data = whole + data[:length], data[length + 2 :]
     return whole
 
 
@@ -371,23 +396,41 @@ def samples(text: str) -> dict[str, float]:
     return found
 
 
+def _free_port() -> int:
+    """A port that the system gives to no outgoing connection: asking one of those before somebody
+    listens can connect to itself."""
+    while True:
+        port = random.randrange(10_000, 32_000)
+        with socket.socket() as free, contextlib.suppress(OSError):
+            free.bind(("127.0.0.1", port))
+            return port
+
+
 class RelayProcess:
     """A relay started as an operator starts it."""
 
-    def __init__(self, directory: Path, **settings: object) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
+    def __init__(self, directory: Path, program: str = "twistd", **settings: object) -> None:
+        self.port = _free_port()
         chosen = {name: str(value) for name, value in settings.items()}
-        environment = ROOMY | {
-            "PORT": str(self.port), "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT),
-            "PYTHONDONTWRITEBYTECODE": "1"} | chosen
+        environment = (
+            ROOMY
+            | {
+                "PORT": str(self.port),
+                "PATH": os.environ["PATH"],
+                "PYTHONPATH": str(ROOT),
+                "PYTHONDONTWRITEBYTECODE": "1",
+            }
+            | chosen
+        )
         self._out, self._err = directory / "out.log", directory / "err.log"
-        program = "from twisted.scripts.twistd import run; run()"
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", program, "-n", "--pidfile=", "relay"],
-                cwd=directory, env=environment, stdout=out, stderr=err)
+                [sys.executable, *PROGRAMS[program], "relay"],
+                cwd=directory,
+                env=environment,
+                stdout=out,
+                stderr=err,
+            )
         self._clients: list[Client] = []
         try:
             poll(self._alive, "/live")
@@ -474,10 +517,10 @@ def start_relay(tmp_path: Path) -> Iterator[Callable[..., RelayProcess]]:
     """Starts relays with settings of the test's choice."""
     started: list[RelayProcess] = []
 
-    def start(**settings: object) -> RelayProcess:
+    def start(program: str = "twistd", **settings: object) -> RelayProcess:
         directory = tmp_path / str(len(started))
         directory.mkdir()
-        relay = RelayProcess(directory, **settings)
+        relay = RelayProcess(directory, program, **settings)
         started.append(relay)
         return relay
 
@@ -503,6 +546,7 @@ def relay(_common: RelayProcess) -> Iterator[RelayProcess]:
 class Wire:
     """The harness's names, for tests: with importlib mode a test cannot import them."""
 
+    roomy = ROOMY
     Client = Client
     Closed = Closed
     Refused = Refused

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import struct
 import time
 
@@ -426,7 +427,24 @@ def test_trap_36_a_drain_tells_everybody_and_the_port_is_free(start_relay, wire)
     relay.terminate()
     for client in (idle, *members):
         assert client.close_reason() == (1012, "service restart")
-    relay.process.wait(wire.patience)
+    assert relay.process.wait(wire.patience) == -signal.SIGTERM
     with pytest.raises(ConnectionRefusedError):
         relay.connect()
     assert room_id not in relay.log
+    assert relay.err == ""
+
+
+def test_a_drain_waits_for_nobody_who_does_not_answer(start_relay, wire):
+    relay = start_relay(GRACEFUL_SHUTDOWN_TIMEOUT_MS=1500)
+    relay.room(3)
+    relay.terminate()
+    relay.process.wait(wire.patience)
+
+
+def test_it_runs_under_twist_as_well(start_relay, wire):
+    relay = start_relay("twist")
+    relay.room(2)
+    assert all(isinstance(event["level"], str) for event in relay.events())
+    relay.terminate()
+    relay.process.wait(wire.patience)
+    assert relay.err == ""

@@ -209,6 +209,17 @@ def test_trap_20_a_stalled_reader_is_cut_at_the_configured_bound(start_relay, wi
     sender.until("APP_MSG")
 
 
+def test_trap_20_pongs_that_nobody_reads_are_bounded_as_well(start_relay, wire):
+    relay = start_relay(SLOW_CONSUMER_BUFFER_THRESHOLD=65536)
+    client = relay.connect(receive_buffer=4096)
+    pings = client.frame(b"x" * 125, wire.ping) * 500
+    with pytest.raises(ConnectionError):
+        for _ in range(500):  # 32 MB
+            client.raw(pings)
+        pytest.fail("pongs pile up without bound")
+    assert "slow consumer" in relay.out
+
+
 def test_a_reader_that_keeps_up_is_left_alone(start_relay):
     relay = start_relay(
         SLOW_CONSUMER_BUFFER_THRESHOLD=65536,
