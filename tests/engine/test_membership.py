@@ -537,6 +537,28 @@ def test_a_room_made_over_http_shows_a_qr_token_to_its_first_member():
     assert guest.last("QR_ROTATED")["roomId"] == room_id
 
 
+def test_nothing_goes_on_for_a_room_whose_one_member_was_cut_off_even_as_it_came():
+    bench = Bench()
+    owner, room = bench.room()
+    owner.vanish()
+    slow = bench.person()
+    slow.connection.unsent = 10**9
+    slow.join(room["roomId"], bench.token(room["roomId"]))
+    assert slow.closed is Close.SLOW_CONSUMER
+    bench.pass_time(100)
+    assert len(bench.clock.getDelayedCalls()) == 2
+
+
+def test_one_who_was_cut_off_even_as_it_came_is_not_said_to_have_entered_after_it_left():
+    bench = Bench()
+    owner, room = bench.room()
+    slow = bench.person()
+    slow.connection.unsent = 10**9
+    slow.join(room["roomId"], bench.token(room["roomId"]))
+    assert not any("entered" in body["text"] for body in owner.heard("SYSTEM_MSG"))
+    assert members_told(owner) == 1
+
+
 def test_a_rotation_that_the_store_missed_is_made_up_for():
     bench = Bench()
     owner, _ = bench.room()

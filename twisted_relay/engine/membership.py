@@ -97,7 +97,7 @@ class Membership:
             return
         room = member.room
         self._notices.joined(member, self._issuer.next_token(member), comes_back, frame.id)
-        if not comes_back:
+        if not comes_back and client.member is member:
             self._notices.has_entered(member)
         self._notices.stats(room)
         if seat.qr_spent or not room.qr_id:

@@ -85,6 +85,9 @@ class Upkeep:
 
     def rotate_qr(self, room: LocalRoom, stale_id: str) -> None:
         """Show the room a fresh QR token in place of `stale_id`; nobody waits for it."""
+        if room not in self._rooms:
+            # Its one member was cut off even as it came: nothing may go on for the room.
+            return
         self._qr_due.add(room)
         Deferred.fromCoroutine(self._rotate_qr(room, stale_id)).addErrback(
             self._broken, "QR_ROTATED"
