@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import signal
 import struct
 import time
@@ -234,6 +235,81 @@ def test_json_with_surprises_is_taken_or_refused_but_never_a_bug(relay):
     except Exception as ended:
         assert getattr(ended, "code", None) == 1003
     assert relay.metrics()['unhandled_errors{path="PING"}'] == 0
+
+
+ODDITIES = (
+    None,
+    True,
+    0,
+    -1,
+    1.5,
+    10**30,
+    "",
+    "x",
+    "x" * 3000,
+    "1" * 5000,
+    "\x00",
+    "\u2028é😀",
+    [],
+    {},
+    [[]],
+    {"a": {"b": []}},
+    "ROOM_CREATE",
+    "1e5",
+    "0x10",
+    " 5",
+    "\u0663",
+)
+
+
+def _spoilt(chance, room_id):
+    """A good frame with one field turned odd, dropped or cut into."""
+    kind, body = chance.choice(
+        (
+            ("PING", {}),
+            ("ROOM_CREATE", {"label": "x"}),
+            ("LEAVE", {"roomId": room_id}),
+            ("JOIN_REQUEST", {"roomId": room_id, "token": "x" * 20, "qrToken": "y" * 20}),
+            ("APP_MSG", {"roomId": room_id, "ciphertextB64": "QQ"}),
+            ("MEDIA_MSG", {"roomId": room_id, **MEDIA, "mediaId": "m", "part": 0, "parts": 1}),
+        )
+    )
+    envelope = {"v": 1, "t": kind, "id": "long-enough", "body": body}
+    target = body if body and chance.random() < 0.7 else envelope
+    field = chance.choice(list(target))
+    if chance.random() < 0.2:
+        del target[field]
+    else:
+        target[field] = chance.choice(ODDITIES)
+    text = json.dumps(envelope, ensure_ascii=chance.random() < 0.5)
+    if chance.random() < 0.1:
+        cut = chance.randrange(len(text))
+        text = text[:cut] + chance.choice(("", "\x00", "}", '"', ",", "\\u12")) + text[cut + 1 :]
+    return text
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_spoilt_frames_get_a_documented_answer_and_are_no_bug_of_ours(start_relay, wire, seed):
+    relay = start_relay(MAX_MSGS_PER_10S=1_000_000)
+    chance = random.Random(seed)
+    room_id, (witness,) = relay.room()
+    client, ends = relay.connect(), set()
+    for _ in range(300):
+        text = _spoilt(chance, room_id)
+        try:
+            client.text(text)
+            for frame in client.fence():
+                assert frame["t"] in ("ERROR", "PONG", "ROOM_CREATED", "ROOM_STATS", "LEFT"), text
+        except wire.Closed as closed:
+            ends.add(closed.why)
+            client.close()
+            client = relay.connect()
+    assert ends <= {(1003, "invalid message")}
+    assert witness.fence() == []
+    assert relay.err == ""
+    assert not any(
+        value for name, value in relay.metrics().items() if name.startswith("unhandled_errors{")
+    )
 
 
 @pytest.mark.parametrize(

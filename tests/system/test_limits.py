@@ -91,20 +91,57 @@ def test_any_origin_by_default(relay):
         relay.connect(headers={"Origin": origin})
 
 
-def test_draining_refuses_with_503(start_relay, wire):
+def test_draining_refuses_with_503_and_the_process_is_still_live(start_relay, wire):
     relay = start_relay(GRACEFUL_SHUTDOWN_TIMEOUT_MS=5000)
-    stubborn, idle = relay.connect(), relay.connect()
-    stubborn.create()
-    stubborn.socket.settimeout(5)
+    relay.room(1)  # it does not answer its close, so the drain waits a second for it
+    idle = relay.connect()
     relay.terminate()
     assert idle.close_reason() == (1012, "service restart")
-    # Between the first close and the last, whoever comes is sent elsewhere.
-    try:
-        answer = _refusal(relay, wire)
-    except ConnectionError:
-        return  # the drain was over already
+    answer = _refusal(relay, wire)
     assert answer.status == 503
-    assert answer.headers["retry-after"]
+    assert int(answer.headers["retry-after"]) >= 1
+    created = relay.http("POST", "/rooms")
+    assert (created.status, created.json["code"]) == (503, "ERR_UNAVAILABLE")
+    ready = relay.http("GET", "/ready")
+    assert (ready.status, ready.json["ready"]) == (503, False)
+    assert relay.http("GET", "/live").status == relay.http("GET", "/health").status == 200
+
+
+def test_a_handshake_that_fails_keeps_no_place(start_relay, wire):
+    relay = start_relay(MAX_CONNS_PER_IP=2)
+    for wrong in (
+        {"Sec-WebSocket-Version": "7"},
+        {"Sec-WebSocket-Key": "short"},
+        {"Sec-WebSocket-Key": ""},
+        {"Connection": "close"},
+        {"Host": ""},
+        {"Host": "a b:c"},
+        {"Sec-WebSocket-Protocol": ",,,"},
+        {"Sec-WebSocket-Extensions": "\x00;=="},
+        {"Origin": "no origin"},
+    ) * 2:
+        try:
+            relay.connect(headers=wrong, hello=False).leave_cleanly()
+        except wire.Refused as refused:
+            assert 400 <= refused.answer.status < 500
+        except wire.Closed:
+            pass
+    upgrade = {"Upgrade": "websocket", "Connection": "Upgrade"}
+    for method in ("POST", "PUT", "HEAD", "OPTIONS"):
+        assert 400 <= relay.http(method, "/ws", headers=upgrade).status < 500
+
+    def two():
+        try:
+            return relay.connect(), relay.connect()
+        except wire.Refused:
+            relay.hang_up()
+            return None
+
+    wire.poll(two, "two places")
+    assert relay.err == ""
+    assert not any(
+        value for name, value in relay.metrics().items() if name.startswith("unhandled_errors{")
+    )
 
 
 def test_trap_15_room_creation_is_limited_over_socket_and_http_together(start_relay):
