@@ -15,10 +15,18 @@ from stand_ins import Bench
 from twisted_relay.core.session import State
 
 SESSION = {
-    "max_msgs_per_10s": 60, "slow_consumer_buffer_threshold": 5000, "ping_interval_ms": 4000,
-    "ping_timeout_ms": 2000, "join_timeout_ms": 20_000}
-ROOMS = {"max_participants": 3, "key_ttl_ms": 60_000, "empty_grace_ms": 5_000,
-         "qr_rotation_ms": 7_000}
+    "max_msgs_per_10s": 60,
+    "slow_consumer_buffer_threshold": 5000,
+    "ping_interval_ms": 4000,
+    "ping_timeout_ms": 2000,
+    "join_timeout_ms": 20_000,
+}
+ROOMS = {
+    "max_participants": 3,
+    "key_ttl_ms": 60_000,
+    "empty_grace_ms": 5_000,
+    "qr_rotation_ms": 7_000,
+}
 NEXT_TOKEN_TTL_MS = 20_000
 #: What a room's members hear as a room.
 POSTED = {"APP_MSG", "MEDIA_MSG", "SYSTEM_MSG", "ROOM_STATS", "QR_ROTATED"}
@@ -47,7 +55,7 @@ class Log:
         return self.posted.setdefault(room_id, [])
 
     def post(self, room, kind, frame, skip=None):
-        id = json.loads(frame[frame.index(b"{"):])["id"]
+        id = json.loads(frame[frame.index(b"{") :])["id"]
         self.of(room.id).append((id, skip))
         self._post(room, kind, frame, skip)
 
@@ -71,8 +79,13 @@ class Log:
                 stay[3] = len(self.of(member.room.id))
 
     def meant_for(self, client):
-        return [id for member, whose, start, end in self.stays if whose is client
-                for id, skip in self.of(member.room.id)[start:end] if skip is not member]
+        return [
+            id
+            for member, whose, start, end in self.stays
+            if whose is client
+            for id, skip in self.of(member.room.id)[start:end]
+            if skip is not member
+        ]
 
 
 class RelayMachine(RuleBasedStateMachine):
@@ -83,7 +96,8 @@ class RelayMachine(RuleBasedStateMachine):
     @initialize(decides_late=st.booleans())
     def begin(self, decides_late):
         self.bench = Bench(
-            late=self.late, session=SESSION, rooms=ROOMS, next_token_ttl_ms=NEXT_TOKEN_TTL_MS)
+            late=self.late, session=SESSION, rooms=ROOMS, next_token_ttl_ms=NEXT_TOKEN_TTL_MS
+        )
         self.bench.store.decides_late = decides_late
         self.log = Log(self.bench.relay)
         self.people, self.ended, self.rooms, self.awake = [], [], [], set()
@@ -127,13 +141,23 @@ class RelayMachine(RuleBasedStateMachine):
     def creates(self, who, label):
         self.say(self.someone(who), "ROOM_CREATE", **({"label": label} if label else {}))
 
-    @rule(who=WHO, which=WHICH, label=LABELS, how=st.sampled_from(
-        ["own", "qr", "next", "next", "spent", "garbage"]), nth=st.integers(0, 10))
+    @rule(
+        who=WHO,
+        which=WHICH,
+        label=LABELS,
+        how=st.sampled_from(["own", "qr", "next", "next", "spent", "garbage"]),
+        nth=st.integers(0, 10),
+    )
     def joins(self, who, which, label, how, nth):
         person, room_id = self.someone(who), self.some_room(which)
         token = self.token(room_id, how, nth)
-        id = self.say(person, "JOIN_REQUEST", roomId=room_id, token=token,
-                      **({"label": label} if label else {}))
+        id = self.say(
+            person,
+            "JOIN_REQUEST",
+            roomId=room_id,
+            token=token,
+            **({"label": label} if label else {}),
+        )
         self.tokens_of[id] = token
 
     @rule(which=WHICH, how=st.sampled_from(["own", "qr"]), nth=st.integers(0, 10))
@@ -178,20 +202,33 @@ class RelayMachine(RuleBasedStateMachine):
     def speaks_in_its_own_room(self, who, times):
         person = self.someone(who)
         for _ in range(times):
-            self.say(person, "APP_MSG", ciphertextB64="QUJD",
-                     roomId=person.client.session.room_id or "no-such-room")
+            self.say(
+                person,
+                "APP_MSG",
+                ciphertextB64="QUJD",
+                roomId=person.client.session.room_id or "no-such-room",
+            )
 
     @rule(who=WHO)
     def shows_media(self, who):
         person = self.someone(who)
-        self.say(person, "MEDIA_MSG", roomId=person.client.session.room_id or "no-such-room",
-                 mime="m", size=1, chunkSize=1024, chunks=["QUJD"])
+        self.say(
+            person,
+            "MEDIA_MSG",
+            roomId=person.client.session.room_id or "no-such-room",
+            mime="m",
+            size=1,
+            chunkSize=1024,
+            chunks=["QUJD"],
+        )
 
     @rule(who=WHO, kind=st.sampled_from(["PING", "NONSENSE", "JOIN_REQUEST"]))
     def says_a_frame_for_itself_or_an_invalid_one(self, who, kind):
         self.say(self.someone(who), kind)
 
-    @rule(who=WHO, payload=st.sampled_from([b"", b"[]", b"\xff", b"[" * 5000, None, "much", "slow"]))
+    @rule(
+        who=WHO, payload=st.sampled_from([b"", b"[]", b"\xff", b"[" * 5000, None, "much", "slow"])
+    )
     def misbehaves(self, who, payload):
         person = self.someone(who)
         if payload is None:
@@ -229,7 +266,9 @@ class RelayMachine(RuleBasedStateMachine):
             {id: dict(room.seats) for id, room in bench.memory._rooms.items()},
             {room.id: list(room.members) for room in bench.relay.rooms},
             {id: len(posted) for id, posted in self.log.posted.items()},
-            len(bench.store.calls), bench.metrics.members_active)
+            len(bench.store.calls),
+            bench.metrics.members_active,
+        )
 
     # What the world does
 
@@ -316,9 +355,11 @@ class RelayMachine(RuleBasedStateMachine):
         if not hasattr(self, "people"):
             return
         served = [
-            self.tokens_of[frame["re"]] for person in self.people + self.ended
+            self.tokens_of[frame["re"]]
+            for person in self.people + self.ended
             for frame in person.connection.frames
-            if frame["t"] == "JOINED" and not frame["body"]["resumed"]]
+            if frame["t"] == "JOINED" and not frame["body"]["resumed"]
+        ]
         assert len(set(served)) == len(served)
 
     @invariant()
@@ -328,7 +369,7 @@ class RelayMachine(RuleBasedStateMachine):
         for person in self.people + self.ended:
             heard = [f["id"] for f in person.connection.frames if f["t"] in POSTED]
             meant = self.log.meant_for(person.client)
-            assert heard == meant[:len(heard)]
+            assert heard == meant[: len(heard)]
             if not person.client.session.is_closed:
                 unsaid = len(person.client.member.room.queue) if person.client.member else 0
                 assert len(heard) >= len(meant) - unsaid
@@ -341,9 +382,11 @@ class RelayMachine(RuleBasedStateMachine):
             asked = self.asked.get(person, [])
             own = set(asked)
             answers = [
-                frame.get("re") or frame["id"] for frame in person.connection.frames
-                if frame.get("re") in own or (frame["t"] == "APP_MSG" and frame["id"] in own)]
-            assert answers == asked[:len(answers)]
+                frame.get("re") or frame["id"]
+                for frame in person.connection.frames
+                if frame.get("re") in own or (frame["t"] == "APP_MSG" and frame["id"] in own)
+            ]
+            assert answers == asked[: len(answers)]
             if not person.client.session.is_closed and self.is_idle():
                 member = person.client.member
                 assert answers == asked or (member is not None and member.room.queue)
@@ -363,8 +406,11 @@ class RelayMachine(RuleBasedStateMachine):
         for room in relay.rooms:
             assert room.participants == len(room.members)
             for member in room.members.values():
-                told = [f["body"]["participants"] for f in member.client.connection.frames
-                        if f["t"] == "ROOM_STATS" and f["body"]["roomId"] == room.id]
+                told = [
+                    f["body"]["participants"]
+                    for f in member.client.connection.frames
+                    if f["t"] == "ROOM_STATS" and f["body"]["roomId"] == room.id
+                ]
                 assert room.queue or told[-1] == len(room.members)
 
     def teardown(self):
@@ -393,11 +439,13 @@ class LateRelayMachine(RelayMachine):
     late = True
 
 
-
-
 BOUNDED = settings(
-    max_examples=150, print_blob=True, stateful_step_count=40, deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+    max_examples=150,
+    print_blob=True,
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
 
 RelayMachine.TestCase.settings = BOUNDED
 LateRelayMachine.TestCase.settings = BOUNDED
