@@ -12,7 +12,11 @@ from twisted_relay.engine.heartbeat import Heartbeat
 def make(interval=30.0, timeout=10.0):
     clock, silent = Clock(), []
     heartbeat = Heartbeat(
-        clock, interval, timeout, lambda client: silent.append((client, clock.seconds()))
+        clock,
+        interval,
+        timeout,
+        lambda client: silent.append((client, clock.seconds())),
+        lambda failure, about: silent.append((failure.type, about)),
     )
     heartbeat.start()
     return clock, heartbeat, silent
@@ -103,3 +107,13 @@ def test_a_stopped_heartbeat_keeps_no_timer():
     pass_time(clock, 31)
     heartbeat.stop()
     assert clock.getDelayedCalls() == []
+
+
+def test_a_ping_that_fails_is_reported_and_keeps_nobody_else_from_being_pinged():
+    clock, heartbeat, silent = make()
+    broken, other = client_of(clock, heartbeat), client_of(clock, heartbeat)
+    broken.connection.ping = lambda: 1 / 0
+    broken.heard_at = other.heard_at = 1e9
+    pass_time(clock, 60)
+    assert silent == [(ZeroDivisionError, "PING")] * 2
+    assert len(other.connection.pings) == 2

@@ -117,6 +117,10 @@ class Session:
             return None
         return self._decide(payload)
 
+    def admits_frame(self, now: float) -> bool:
+        """A frame came that carries no message of its own; False if that is one too many."""
+        return self._messages.spend(1, now)
+
     def resume(self) -> Iterator[Intent]:
         """What the parked frames ask for, until one of them must be waited for again."""
         while self._parked and not self.waiting and self.state is not State.CLOSED:

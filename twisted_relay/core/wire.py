@@ -6,6 +6,7 @@ WebSocket text frame, encoded once however many members hear it (RFC 6455 sectio
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -137,7 +138,7 @@ def decode(payload: bytes, max_ciphertext_chars: int) -> ClientFrame:
     except msgspec.ValidationError as fault:
         raise _invalid(payload, fault) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise NotAFrame from None
+        raise _unreadable(payload) from None
     if type(frame) is AppMsg:
         text = frame.body.ciphertextB64
         if len(text) > max_ciphertext_chars:
@@ -202,13 +203,42 @@ def _invalid(payload: bytes, fault: msgspec.ValidationError) -> InvalidFrame | N
         # The typed decoder stops at the first fault: is what follows JSON at all?
         seen = _legible.decode(payload)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return NotAFrame()
+        return _unreadable(payload)
     # Only the path is taken from the decoder's text; the rest may quote the client.
     match = _FIELD.search(str(fault))
     field = ".".join(filter(None, match.group("at", "missing"))) if match else ""
     legible = isinstance(seen.id, str) and 1 <= len(seen.id) <= 256
     kind = seen.t if isinstance(seen.t, str) and seen.t in CLIENT_TYPES else None
     return InvalidFrame(_fault(field or "t"), seen.id if legible else None, kind)
+
+
+def _unreadable(payload: bytes) -> InvalidFrame | NotAFrame:
+    """What to say of a text that the strict decoder cannot read.
+
+    A client that cuts a label inside an emoji sends half a surrogate pair as an escape: that is a
+    JSON object by its grammar, which only means no text. Numbers are not even looked at, since
+    they may be thousands of digits long.
+    """
+    try:
+        seen = json.loads(
+            payload.decode(), parse_int=str, parse_float=str, parse_constant=_no_constant
+        )
+    except (ValueError, RecursionError):
+        return NotAFrame()
+    if not isinstance(seen, dict):
+        return NotAFrame()
+    id, kind = seen.get("id"), seen.get("t")
+    legible = isinstance(id, str) and 1 <= len(id) <= 256 and id.isprintable()
+    error = RelayError(Code.INVALID_MESSAGE, "The message holds a text or number out of range.")
+    return InvalidFrame(
+        error,
+        id if legible else None,
+        kind if isinstance(kind, str) and kind in CLIENT_TYPES else None,
+    )
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(name)  # NaN and Infinity are no JSON (RFC 8259 section 6)
 
 
 def framed(payload: bytes) -> bytes:

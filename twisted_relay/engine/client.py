@@ -17,10 +17,20 @@ class Client:
         heard_at: when anything last came, seconds of the reactor's clock; set by the shell.
         pinged_at: when the last ping left.
         slot: the heartbeat's slot.
+        cut_off: whether something was withheld from it, so that it must be closed.
         resuming: whether its parked frames are being dealt with further up the stack.
     """
 
-    __slots__ = ("connection", "heard_at", "member", "pinged_at", "resuming", "session", "slot")
+    __slots__ = (
+        "connection",
+        "cut_off",
+        "heard_at",
+        "member",
+        "pinged_at",
+        "resuming",
+        "session",
+        "slot",
+    )
 
     def __init__(self, connection: IConnection, session: Session, now: float) -> None:
         self.connection = connection
@@ -30,3 +40,4 @@ class Client:
         self.pinged_at = 0.0
         self.slot = 0
         self.resuming = False
+        self.cut_off = False

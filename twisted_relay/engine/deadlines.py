@@ -1,8 +1,9 @@
-"""Many deadlines of one length, kept by one timer."""
+"""Many deadlines, kept by one timer."""
 
 from __future__ import annotations
 
-import collections
+import heapq
+import itertools
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
@@ -12,14 +13,11 @@ T = TypeVar("T", bound=Hashable)
 
 
 class Deadlines(Generic[T]):
-    """Calls `expired(item)` once `delay` seconds after the item was added.
-
-    All have the same delay, so the one added first is due first: a queue and a single delayed
-    call serve ten thousand of them, and adding or cancelling is a dictionary's work.
+    """Calls `expired(item)` once an item's time is over; one delayed call serves them all.
 
     Args:
         clock: an `IReactorTime`.
-        delay: seconds.
+        delay: seconds, for an item that brings no time of its own.
         expired: called with each item that was not cancelled; it may add the item again.
     """
 
@@ -27,17 +25,25 @@ class Deadlines(Generic[T]):
         self._clock = clock
         self._delay = delay
         self._expired = expired
-        self._due: collections.OrderedDict[T, float] = collections.OrderedDict()
+        # An entry of the heap counts only while `_due` still holds its number.
+        self._heap: list[tuple[float, int, T]] = []
+        self._due: dict[T, int] = {}
+        self._numbers = itertools.count()
         self._call: IDelayedCall | None = None
+        self._when = 0.0
         self._turning = False
 
     def __len__(self) -> int:
         return len(self._due)
 
-    def add(self, item: T) -> None:
-        """Start the item's time, anew if it was running."""
-        self._due.pop(item, None)
-        self._due[item] = self._clock.seconds() + self._delay
+    def add(self, item: T, delay: float | None = None) -> None:
+        """Start the item's time, anew if it was running; `delay` in seconds."""
+        when = self._clock.seconds() + (self._delay if delay is None else max(0.0, delay))
+        number = self._due[item] = next(self._numbers)
+        heapq.heappush(self._heap, (when, number, item))
+        if len(self._heap) > 2 * len(self._due) + 64:
+            self._heap = [entry for entry in self._heap if self._due.get(entry[2]) == entry[1]]
+            heapq.heapify(self._heap)
         self._schedule()
 
     def cancel(self, item: T) -> None:
@@ -49,27 +55,32 @@ class Deadlines(Generic[T]):
     def stop(self) -> None:
         """Forget everything."""
         self._due.clear()
-        if self._call is not None:
-            self._call.cancel()
-            self._call = None
+        self._heap.clear()
+        self._schedule()
 
     def _turn(self) -> None:
         self._call = None
         self._turning = True
         try:
             now = self._clock.seconds()
-            while self._due:
-                item, when = next(iter(self._due.items()))
-                if when > now:
-                    return
-                del self._due[item]
-                self._expired(item)
+            while self._heap and self._heap[0][0] <= now:
+                _, number, item = heapq.heappop(self._heap)
+                if self._due.get(item) == number:
+                    del self._due[item]
+                    self._expired(item)
         finally:
             self._turning = False
             self._schedule()
 
     def _schedule(self) -> None:
-        # Not from within a turn: what is added there is due later than what is still to be seen.
-        if self._due and self._call is None and not self._turning:
-            when = next(iter(self._due.values()))
+        if self._turning:
+            return
+        when = self._heap[0][0] if self._heap else None
+        if self._call is not None:
+            if when == self._when:
+                return
+            self._call.cancel()
+            self._call = None
+        if when is not None:
+            self._when = when
             self._call = self._clock.callLater(max(0.0, when - self._clock.seconds()), self._turn)

@@ -71,10 +71,15 @@ class Fanout:
         self._write(client, frame)
 
     def keeps_up(self, client: Client) -> bool:
-        """Whether a client may be sent more; one for which too much waits is reported."""
+        """Whether a client may be sent more; one for which too much waits is reported, soon."""
+        if client.cut_off:
+            return False
         if self.most_unsent is None or client.connection.unsent_bytes() <= self.most_unsent:
             return True
-        self._too_slow(client)
+        # Not at once: its end is news for the room whose queue is just being let go, and the
+        # others must hear that news after what is in the queue.
+        client.cut_off = True
+        self._clock.callLater(0, self._too_slow, client)
         return False
 
     def _write(self, client: Client, data: bytes) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
+from twisted.python.failure import Failure
 
 from twisted_relay.engine.client import Client
 from twisted_relay.engine.deadlines import Deadlines
@@ -25,6 +26,7 @@ class Heartbeat:
         interval: seconds between two pings to the same client.
         timeout: seconds after a ping in which something must be heard.
         silent: called with a client from which nothing was.
+        broken: called with what a ping failed with; the other clients are pinged all the same.
     """
 
     def __init__(
@@ -33,6 +35,7 @@ class Heartbeat:
         interval: float,
         timeout: float,
         silent: Callable[[Client], None],
+        broken: Callable[[Failure, str], None],
     ) -> None:
         count = max(1, min(240, int(interval / _SHORTEST_SLOT)))
         self._slots: list[dict[Client, None]] = [{} for _ in range(count)]
@@ -40,6 +43,7 @@ class Heartbeat:
         self._next_slot = 0
         self._next_seat = 0
         self._silent = silent
+        self._broken = broken
         self._answers = Deadlines(clock, timeout, self._judge)
         self._loop = LoopingCall(self._turn)
         self._loop.clock = clock
@@ -47,7 +51,7 @@ class Heartbeat:
 
     def start(self) -> None:
         """Begin to ping."""
-        self._loop.start(self._period, now=False).addErrback(lambda _: None)
+        self._loop.start(self._period, now=False).addErrback(self._broken, "PING")
 
     def stop(self) -> None:
         """Ping no more."""
@@ -70,7 +74,11 @@ class Heartbeat:
         now = self._clock.seconds()
         for client in tuple(self._slots[self._next_slot]):
             client.pinged_at = now
-            client.connection.ping()
+            try:
+                client.connection.ping()
+            except Exception:
+                # A looping call ends with the first exception, and nobody would be pinged again.
+                self._broken(Failure(), "PING")
             self._answers.add(client)
 
     def _judge(self, client: Client) -> None:

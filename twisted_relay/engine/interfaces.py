@@ -32,7 +32,8 @@ class Entry:
         token_id: the ``jti`` to spend; None for one who comes back.
         token_expires_ms: when that token expires, so that it is remembered long enough.
         generation: the generation of the token of one who comes back; None for a newcomer.
-        label_number: n, if the label asked for is ``P<n>``, so that no automatic label repeats it.
+        label_number: n, if the member's label is ``P<n>``: no automatic label repeats it while
+            the member is there.
     """
 
     member_id: str
@@ -48,7 +49,8 @@ class Seat:
 
     Attributes:
         epoch: the holding of this seat; a later leave must name it.
-        number: a number that no earlier seat of the room had, for a label ``P<number>``.
+        number: for a newcomer's label ``P<number>``: higher than any given before, and no
+            present member's.
         participants: members of the whole room, this one included.
         qr_spent: whether the token spent was the room's QR token.
     """

@@ -60,6 +60,10 @@ class Issuer:
         """A new QR token, not yet the room's."""
         return QrToken(self._signer.random_id(), self._now_ms() + self._qr_ttl_ms)
 
+    def seconds_left(self, qr: QrToken) -> float:
+        """Seconds until a QR token expires; never negative."""
+        return max(0.0, (qr.expires_ms - self._now_ms()) / 1000)
+
     def qr_token(self, room_id: str, qr: QrToken) -> tuple[str, int]:
         """The text of a room's QR token: the same on every instance."""
         return self._signer.sign(Claims(room_id, qr.expires_ms, qr.id)), qr.expires_ms

@@ -25,7 +25,7 @@ from twisted_relay.engine.metrics import Metrics
 from twisted_relay.engine.notices import Notices
 from twisted_relay.engine.upkeep import Upkeep
 
-_AUTOMATIC_LABEL = re.compile(r"P([1-9][0-9]{0,3})")
+_AUTOMATIC_LABEL = re.compile(r"P([1-9][0-9]{0,8})")
 
 
 class Membership:
@@ -70,7 +70,7 @@ class Membership:
         member = self._enter(client, room_id, entry, seat, _cut(frame.body.label))
         if member is None:
             return
-        self._upkeep.shows_qr(member.room, qr.id)
+        self._upkeep.shows_qr(member.room, qr)
         self._notices.created(
             member,
             self._issuer.qr_token(room_id, qr),
@@ -84,20 +84,21 @@ class Membership:
         body = frame.body
         claims = self._issuer.verify(body.qrToken or body.token or "", body.roomId)
         comes_back = claims.mid is not None
+        label = _cut(body.label) or claims.lbl
         entry = Entry(
             member_id=claims.mid or self._issuer.random_id(),
             token_id=None if comes_back else claims.jti,
             token_expires_ms=claims.exp,
             generation=claims.gen if comes_back else None,
-            label_number=_number_of(body.label),
+            label_number=_number_of(label),
         )
         seat = await self._store.join(body.roomId, entry)
-        member = self._enter(client, body.roomId, entry, seat, _cut(body.label) or claims.lbl)
+        member = self._enter(client, body.roomId, entry, seat, label)
         if member is None:
             return
         room = member.room
         self._notices.joined(member, self._issuer.next_token(member), comes_back, frame.id)
-        if not comes_back and client.member is member:
+        if not comes_back:
             self._notices.has_entered(member)
         self._notices.stats(room)
         if seat.qr_spent or not room.qr_id:

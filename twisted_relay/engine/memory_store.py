@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
 from zope.interface import implementer
 
 from twisted_relay.core.errors import Code, RelayError
@@ -23,10 +24,12 @@ _REPLAY_MARGIN = 5.0
 
 
 class _Room:
-    __slots__ = ("epoch", "expires", "generations", "number", "qr", "seats")
+    __slots__ = ("epoch", "expires", "generations", "label_numbers", "number", "qr", "seats")
 
     def __init__(self) -> None:
         self.seats: dict[str, int] = {}
+        #: The n of each member whose label is ``P<n>``.
+        self.label_numbers: dict[str, int] = {}
         self.generations: dict[str, int] = {}
         self.epoch = 0
         self.number = 0
@@ -70,7 +73,9 @@ class MemoryStore:
         return len(self._rooms)
 
     def start(self) -> None:
-        self._sweeping.start(_SWEEP, now=False).addErrback(lambda _: None)
+        self._sweeping.start(_SWEEP, now=False).addErrback(
+            lambda failure: Logger().failure("the sweep of the room store ended", failure)
+        )
 
     async def stop(self) -> None:
         if self._sweeping.running:
@@ -108,6 +113,7 @@ class MemoryStore:
         if room is None or room.seats.get(member_id) != epoch:
             return None
         del room.seats[member_id]
+        room.label_numbers.pop(member_id, None)
         if not room.seats:
             if for_good or not self._limits.empty_grace_ms:
                 del self._rooms[room_id]
@@ -159,7 +165,13 @@ class MemoryStore:
     def _seat(self, room: _Room, entry: Entry) -> Seat:
         room.epoch += 1
         room.seats[entry.member_id] = room.epoch
-        room.number = max(room.number + (entry.generation is None), entry.label_number)
+        room.label_numbers.pop(entry.member_id, None)
+        if entry.generation is None:
+            room.number += 1
+            while room.number in room.label_numbers.values():
+                room.number += 1
+        if entry.label_number:
+            room.label_numbers[entry.member_id] = entry.label_number
         room.generations.pop(entry.member_id, None)
         room.generations[entry.member_id] = entry.generation or 0
         if len(room.generations) > _MOST_GENERATIONS:

@@ -124,6 +124,7 @@ class Relay:
             session.ping_interval_ms / 1000,
             session.ping_timeout_ms / 1000,
             lambda client: self.close(client, Close.PING_TIMEOUT),
+            self._broken_by_itself,
         )
         self._hello = {
             "server": environment.server,
@@ -183,8 +184,17 @@ class Relay:
         self._metrics.messages_received["INVALID"] += 1
         self.close(client, Close.INVALID_MESSAGE)
 
-    def may_answer_ping(self, client: Client) -> bool:
-        """Whether a WebSocket ping is to be answered; a client that reads no answers is closed."""
+    def admits_frame(self, client: Client) -> bool:
+        """A frame came that is no message of its own: a ping, a pong, a further fragment.
+
+        It costs as much as a message, so it is counted like one. False if the client is, or is
+        being, cut off: then the frame is not to be answered.
+        """
+        if client.session.is_closed:
+            return False
+        if not client.session.admits_frame(self._clock.seconds()):
+            self.close(client, Close.RATE_LIMIT)
+            return False
         return self._fanout.keeps_up(client)
 
     def lost(self, client: Client, reason: str) -> None:

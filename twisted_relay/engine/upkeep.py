@@ -14,7 +14,7 @@ from twisted_relay.core.rooms import Rooms
 from twisted_relay.core.settings import RoomLimits
 from twisted_relay.engine.client import Client, LocalRoom, Seated
 from twisted_relay.engine.deadlines import Deadlines
-from twisted_relay.engine.interfaces import IRoomStore, StoreUnavailable
+from twisted_relay.engine.interfaces import IRoomStore, QrToken, StoreUnavailable
 from twisted_relay.engine.issuer import Issuer
 from twisted_relay.engine.notices import Notices
 
@@ -78,16 +78,13 @@ class Upkeep:
             self._qr_due.cancel(member.room)
             self._renewal_due.cancel(member.room)
 
-    def shows_qr(self, room: LocalRoom, qr_id: str) -> None:
-        """The room shows this QR token from now on."""
-        room.qr_id = qr_id
-        self._qr_due.add(room)
+    def shows_qr(self, room: LocalRoom, qr: QrToken) -> None:
+        """The room shows this QR token from now on, and another when it expires."""
+        room.qr_id = qr.id
+        self._qr_due.add(room, self._issuer.seconds_left(qr))
 
     def rotate_qr(self, room: LocalRoom, stale_id: str) -> None:
         """Show the room a fresh QR token in place of `stale_id`; nobody waits for it."""
-        if room not in self._rooms:
-            # Its one member was cut off even as it came: nothing may go on for the room.
-            return
         self._qr_due.add(room)
         Deferred.fromCoroutine(self._rotate_qr(room, stale_id)).addErrback(
             self._broken, "QR_ROTATED"
@@ -100,7 +97,7 @@ class Upkeep:
             # The next turn of the rotation asks again.
             return
         if room in self._rooms:
-            self.shows_qr(room, shown.id)
+            self.shows_qr(room, shown)
             self._notices.qr_rotated(room, self._issuer.qr_token(room.id, shown))
 
     def _renew(self, room: LocalRoom) -> None:

@@ -122,7 +122,7 @@ class MetricsPage(Probe):
     async def answer(self, request: Request) -> Answer:
         """Return the series."""
         vary = {"Vary": "Accept"}
-        if wants_json(request.getHeader("accept") or ""):
+        if wants_json((request.getHeader(b"accept") or b"").decode("latin-1")):
             now_ms = int(self.vitals.now() * 1000)
             return as_json(200, exposition_json(self.vitals.registry, now_ms), vary)
         return Answer(200, exposition_text(self.vitals.registry), TEXT_CONTENT_TYPE, vary)

@@ -21,7 +21,8 @@ from twisted_relay.engine.client import Client
 from twisted_relay.engine.interfaces import IConnection
 from twisted_relay.engine.metrics import Metrics
 from twisted_relay.engine.relay import Relay
-from twisted_relay.shell.answers import error, send
+from twisted_relay.shell.answers import error, not_found, send
+from twisted_relay.shell.handshake import handshake_fault
 from twisted_relay.shell.http import client_host
 from twisted_relay.shell.transport import unsent_bytes
 
@@ -40,6 +41,7 @@ class RelayProtocol(WebSocketServerProtocol):
     address_key = ""
     client_address = ""
     _client: Client | None = None
+    _fragments = 0
     _released = False
 
     def onConnect(self, request: Any) -> str | None:
@@ -66,10 +68,30 @@ class RelayProtocol(WebSocketServerProtocol):
         else:
             self.factory.relay.received(self._client, payload)
 
+    def failHandshake(self, reason: str, code: int = 400, responseHeaders: Any = None) -> None:
+        # Autobahn's reason quotes the client, and would stand in the status line.
+        super().failHandshake("Bad Request", code, responseHeaders)
+
     def onPing(self, payload: bytes) -> None:
-        # Pongs that nobody reads would pile up past the bound that holds for all other frames.
-        if self._client is not None and self.factory.relay.may_answer_ping(self._client):
+        if self._admits_frame():
             super().onPing(payload)
+
+    def onPong(self, payload: bytes) -> None:
+        self._admits_frame()
+
+    def onMessageBegin(self, isBinary: bool) -> None:
+        self._fragments = 0
+        super().onMessageBegin(isBinary)
+
+    def onMessageFrameBegin(self, length: int) -> None:
+        super().onMessageFrameBegin(length)
+        self._fragments += 1
+        if self._fragments > 1:
+            self._admits_frame()
+
+    def _admits_frame(self) -> bool:
+        # Frames that make up no message reach no bucket of the session by themselves.
+        return self._client is not None and self.factory.relay.admits_frame(self._client)
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         if self._client is not None:
@@ -128,7 +150,8 @@ class RelayFactory(WebSocketServerFactory):
     def __init__(
         self, relay: Relay, admission: Admission, clock: IReactorTime, max_message_bytes: int
     ) -> None:
-        super().__init__(reactor=clock)
+        # No server name: the answer to a handshake says no more of us than any other answer.
+        super().__init__(reactor=clock, server="")
         self.protocol = RelayProtocol
         self.relay = relay
         self.admission = admission
@@ -184,9 +207,9 @@ class AdmissionResource:
         raise RuntimeError("a leaf takes no children")
 
     def render(self, request: Any) -> Any:
-        if (request.getHeader(b"upgrade") or b"").lower() != b"websocket":
-            message = "Connect here with a WebSocket client."
-            send(request, error(426, "ERR_UPGRADE_REQUIRED", message, {"Upgrade": "websocket"}))
+        fault = not_found() if request.postpath else handshake_fault(request)
+        if fault is not None:
+            send(request, fault)
             return NOT_DONE_YET
         address = client_host(request)
         key = addresses.limit_key(address)
