@@ -227,7 +227,11 @@ async def test_after_2000_clients_nothing_of_theirs_is_left(wire):
         assert [
             gauges[name] for name in ("active_connections", "rooms_active", "members_active")
         ] == [0, 0, 0]
-        await _until(lambda: _alive() == alive_before, "objects of clients")
+        # At most as before: what earlier tests left uncollected may have gone in the meantime.
+        await _until(
+            lambda: all(n <= alive_before.get(name, 0) for name, n in _alive().items()),
+            "objects of clients",
+        )
     finally:
         await service.stopService()
         globalLogPublisher.removeObserver(watch)
