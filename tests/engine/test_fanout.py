@@ -110,7 +110,18 @@ def test_an_answer_to_a_slow_client_is_no_exception():
     wired = Wired(most_unsent=10)
     wired.members[0].client.connection.unsent = 11
     wired.send(wired.members[0], "a")
+    wired.send(wired.members[0], "b")
+    wired.clock.advance(0)
     assert wired.slow == [wired.members[0].client]
+
+
+def test_a_client_that_is_to_be_cut_hears_nothing_more_even_if_it_reads_again():
+    wired = Wired(most_unsent=10)
+    wired.members[0].client.connection.unsent = 11
+    wired.send(wired.members[0], "a")
+    wired.members[0].client.connection.unsent = 0
+    wired.send(wired.members[0], "b")
+    assert wired.heard(wired.members[0]) == []
 
 
 def test_without_a_bound_nobody_is_cut():
