@@ -296,12 +296,23 @@ class RelayMachine(RuleBasedStateMachine):
             for person in self.awake:
                 person.client.heard_at = clock.seconds() + 0.25
             clock.advance(0.25)
-            since = self.away_since
-            if since is not None and clock.seconds() - since >= LONGEST_OUTAGE:
-                # Longer, and rooms would rightly expire in the store under their members.
-                self.the_store_goes_or_comes_back(False)
+            self.end_a_long_outage()
             if clock.seconds() % 5 == 0:
                 self.bench.store.answer()
+
+    @rule(seconds=st.sampled_from([2.5, 12.0]))
+    def the_clock_jumps(self, seconds):
+        for person in self.awake:
+            person.client.heard_at = self.bench.clock.seconds() + seconds
+        self.bench.clock.advance(seconds)
+        self.end_a_long_outage()
+        self.bench.store.answer()
+
+    def end_a_long_outage(self):
+        # Longer, and rooms would rightly expire in the store under their members.
+        since = self.away_since
+        if since is not None and self.bench.clock.seconds() - since >= LONGEST_OUTAGE:
+            self.the_store_goes_or_comes_back(False)
 
     # What must hold
 
@@ -441,7 +452,7 @@ class LateRelayMachine(RelayMachine):
 
 
 BOUNDED = settings(
-    max_examples=150,
+    max_examples=250,
     print_blob=True,
     stateful_step_count=40,
     deadline=None,
