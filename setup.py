@@ -58,12 +58,10 @@ setup(
         "test": [
             "build>=1.2.2",
             "hypothesis>=6.130",
-            "psutil>=6.1",
             "pytest>=8.4",
             "pytest-timeout>=2.4",
             "pytest-twisted>=1.14.3",
             "setuptools>=77.0.3",
-            "treq>=25.5.0",
             "wheel>=0.45",
         ],
         # A linter's new release brings new findings: it is moved on purpose, not by a new day.
