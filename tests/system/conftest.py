@@ -432,6 +432,7 @@ class RelayProcess:
                 stderr=err,
             )
         self._clients: list[Client] = []
+        self._told = False
         try:
             poll(self._alive, "/live")
         except BaseException:
@@ -499,7 +500,9 @@ class RelayProcess:
         self._clients.clear()
 
     def terminate(self) -> None:
-        self.process.send_signal(signal.SIGTERM)
+        if not self._told:  # a second SIGTERM while the first is heeded is an error to Twisted
+            self._told = True
+            self.process.send_signal(signal.SIGTERM)
 
     def stop(self) -> None:
         self.hang_up()
@@ -527,6 +530,8 @@ def start_relay(tmp_path: Path) -> Iterator[Callable[..., RelayProcess]]:
     yield start
     for relay in started:
         relay.stop()
+    for relay in started:
+        assert relay.err == "", "a bug of the relay's own, met on the way"
 
 
 @pytest.fixture(scope="session")
@@ -534,6 +539,7 @@ def _common(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RelayProcess]:
     relay = RelayProcess(tmp_path_factory.mktemp("relay"), ROOM_MAX_PARTICIPANTS=3)
     yield relay
     relay.stop()
+    assert relay.err == "", "a bug of the relay's own, met on the way"
 
 
 @pytest.fixture

@@ -237,3 +237,47 @@ def test_one_who_left_may_come_back_with_its_token(relay, end):
     else:
         guest.abort()
     assert relay.connect().join(room_id, before["nextToken"])["memberId"] == before["memberId"]
+
+
+def test_from_its_joined_on_a_connection_hears_every_message(relay):
+    room_id, owner, ghost, before = _pair(relay)
+    late, back = relay.connect(), relay.connect()
+    token = relay.http_token(room_id)
+    for number in range(120):
+        owner.send("APP_MSG", f"message-{number:03d}", roomId=room_id, ciphertextB64="QQ")
+        if number == 40:
+            late.send("JOIN_REQUEST", roomId=room_id, token=token)
+        if number == 80:
+            back.send("JOIN_REQUEST", roomId=room_id, token=before["nextToken"])
+
+    def said(frames):
+        return [frame["id"] for frame in frames if frame["t"] == "APP_MSG"]
+
+    order = said(owner.fence())
+    assert order == [f"message-{number:03d}" for number in range(120)]
+    for client in (late, back):
+        client.expect("JOINED")
+        heard = said(client.fence())
+        assert heard == order[len(order) - len(heard) :], "a hole, or not in the room's order"
+    until_replaced = []
+    with pytest.raises(Exception) as ended:
+        while True:
+            until_replaced.append(ghost.next())
+    assert ended.value.why == (1008, "replaced")
+    before_it = said(until_replaced)
+    assert before_it == order[: len(before_it)]
+    assert len(before_it) + len(heard) == len(order), "the seat changed hands between two messages"
+
+
+def test_a_close_without_a_code_is_a_leave_like_any_other(relay, wire):
+    room_id, owner, guest, before = _pair(relay)
+    guest.raw(guest.frame(b"", wire.close))
+    assert guest.close_reason()[0] in (1000, 1005)
+    assert owner.expect("SYSTEM_MSG")["body"]["text"] == "Bob has left the chat"
+    assert relay.connect().join(room_id, before["nextToken"])["resumed"] is True
+
+
+def test_an_empty_label_is_none(relay):
+    room = relay.connect().create(label="")
+    assert room["label"] == "P1"
+    assert relay.connect().join(room["roomId"], room["qrToken"], label=None)["label"] == "P2"
