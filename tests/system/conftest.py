@@ -368,13 +368,21 @@ def http(
     ) as connection:
         connection.sendall(f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode() + body)
         data = b""
-        while more := connection.recv(262144):
+        while not _is_whole(data, method) and (more := connection.recv(262144)):
             data += more
     raw, _, rest = data.partition(b"\r\n\r\n")
     status, fields = _head(raw)
     if fields.get("transfer-encoding") == "chunked":
         rest = _unchunked(rest)
     return Answer(status, fields, rest)
+
+
+def _is_whole(data: bytes, method: str) -> bool:
+    head, end, rest = data.partition(b"\r\n\r\n")
+    if not end:
+        return False
+    size = _head(head)[1].get("content-length")
+    return method == "HEAD" or (size is not None and len(rest) >= int(size))
 
 
 def _unchunked(data: bytes) -> bytes:
