@@ -181,6 +181,13 @@ class StoreContract(ABC):
         )
         assert again.code is Code.TOKEN_REPLAY
 
+    async def test_a_token_too_old_to_be_remembered_as_spent_is_expired(self):
+        store = await self.store()
+        room_id, *_ = await self.room(store)
+        late = self.newcomer("decided-late", token_expires_ms=self.now_ms() - 5_001)
+        refused = await self.refusal(store.join(room_id, late))
+        assert refused.code is Code.TOKEN_EXPIRED
+
     async def test_numbers_for_automatic_labels_are_never_given_twice(self):
         store = await self.store()
         room_id, _, seat, _ = await self.room(store)

@@ -92,8 +92,12 @@ class IRoomStore(Interface):
         """
 
     def join(room_id: str, entry: Entry) -> Awaitable[Seat]:
-        """A seat in a room. Raises RelayError, checked in this order: TOKEN_REPLAY, NO_ROOM,
-        ROOM_FULL. Only success spends the token. One who still holds the seat loses it."""
+        """A seat in a room. Raises RelayError, checked in this order: TOKEN_EXPIRED, TOKEN_REPLAY,
+        NO_ROOM, ROOM_FULL. Only success spends the token. One who still holds the seat loses it.
+
+        A token's expiry is checked before, but time passes until the store decides: one that it
+        would no longer remember as spent is expired for it.
+        """
 
     def leave(room_id: str, member_id: str, epoch: int, for_good: bool) -> Awaitable[int | None]:
         """Give a seat back. Returns the members left, or None if that epoch no longer holds the

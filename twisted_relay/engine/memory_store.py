@@ -97,6 +97,8 @@ class MemoryStore:
         return None if entry is None else self._seat(room, entry)
 
     async def join(self, room_id: str, entry: Entry) -> Seat:
+        if entry.token_id is not None and self._is_forgotten(entry.token_expires_ms):
+            raise RelayError(Code.TOKEN_EXPIRED)
         room = self._live(room_id)
         if self._refuse_replays and self._is_replay(room_id, room, entry):
             raise RelayError(Code.TOKEN_REPLAY)
@@ -154,6 +156,10 @@ class MemoryStore:
         # A generation serves until a later one has been used.
         known = room.generations.get(entry.member_id, 0) if room is not None else 0
         return entry.generation is not None and entry.generation < known
+
+    def _is_forgotten(self, token_expires_ms: int) -> bool:
+        """Whether a token may have been spent without the store remembering it."""
+        return self._now_ms() > token_expires_ms + _REPLAY_MARGIN * 1000
 
     def _spend(self, room_id: str, token_id: str, expires_ms: int) -> None:
         ttl = (expires_ms - self._now_ms()) / 1000 + _REPLAY_MARGIN

@@ -7,10 +7,28 @@ from typing import Any
 
 from twisted_relay.core import wire
 from twisted_relay.core.errors import RelayError
+from twisted_relay.core.settings import RoomLimits, SessionLimits
 from twisted_relay.engine.client import Client, LocalRoom, Seated
 from twisted_relay.engine.fanout import Fanout
 
 Token = tuple[str, int]
+
+
+def greeting(server: str, session: SessionLimits, rooms: RoomLimits) -> dict[str, Any]:
+    """What HELLO says of the server and the limits in force, the same to everybody."""
+    return {
+        "server": server,
+        "limits": {
+            "maxWsMsgBytes": session.max_ws_msg_bytes,
+            "maxAppCiphertextBytes": session.max_app_ciphertext_bytes,
+            "maxMsgsPer10s": session.max_msgs_per_10s,
+            "maxBytesPer10s": session.max_bytes_per_10s,
+            "maxMediaBytes": wire.MAX_MEDIA_BYTES,
+            "maxMediaChunks": wire.MAX_MEDIA_CHUNKS,
+            "maxParticipants": rooms.max_participants,
+        },
+        "pingIntervalMs": session.ping_interval_ms,
+    }
 
 
 class Notices:
@@ -32,6 +50,10 @@ class Notices:
     ) -> None:
         """A frame to one client; `re` is the id of the frame that it answers."""
         self._fanout.send(client, kind, wire.encode(kind, self._frame_id(), body, re))
+
+    def hello(self, client: Client, now_ms: int, greeting: dict[str, Any]) -> None:
+        """HELLO."""
+        self.answer(client, "HELLO", {"serverTimeUnixMs": now_ms, **greeting})
 
     def error(self, client: Client, error: RelayError, re: str | None) -> None:
         """ERROR."""

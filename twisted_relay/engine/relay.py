@@ -11,7 +11,6 @@ from collections.abc import Callable
 import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -24,17 +23,15 @@ from twisted_relay.core.tokens import TokenSigner, b64url
 from twisted_relay.engine.client import Client
 from twisted_relay.engine.deadlines import Deadlines
 from twisted_relay.engine.departures import Departures
+from twisted_relay.engine.drain import send_everybody_away
 from twisted_relay.engine.fanout import Fanout
 from twisted_relay.engine.heartbeat import Heartbeat
 from twisted_relay.engine.interfaces import IConnection, IRoomStore, StoreUnavailable
 from twisted_relay.engine.issuer import Issuer
 from twisted_relay.engine.membership import Membership
 from twisted_relay.engine.metrics import Metrics
-from twisted_relay.engine.notices import Notices
+from twisted_relay.engine.notices import Notices, greeting
 from twisted_relay.engine.upkeep import Upkeep
-
-#: Rooms told of a drain in one second at the most, so that their members do not all return at once.
-_ROOMS_DRAINED_PER_SECOND = 50.0
 
 
 @attrs.frozen
@@ -114,6 +111,7 @@ class Relay:
             lambda client: self.close(client, Close.REPLACED),
             self._broken_by_itself,
         )
+        self._hello = greeting(environment.server, session, rooms)
         self._join_due: Deadlines[Client] = Deadlines(
             clock,
             session.join_timeout_ms / 1000,
@@ -126,19 +124,6 @@ class Relay:
             lambda client: self.close(client, Close.PING_TIMEOUT),
             self._broken_by_itself,
         )
-        self._hello = {
-            "server": environment.server,
-            "limits": {
-                "maxWsMsgBytes": session.max_ws_msg_bytes,
-                "maxAppCiphertextBytes": session.max_app_ciphertext_bytes,
-                "maxMsgsPer10s": session.max_msgs_per_10s,
-                "maxBytesPer10s": session.max_bytes_per_10s,
-                "maxMediaBytes": wire.MAX_MEDIA_BYTES,
-                "maxMediaChunks": wire.MAX_MEDIA_CHUNKS,
-                "maxParticipants": rooms.max_participants,
-            },
-            "pingIntervalMs": session.ping_interval_ms,
-        }
 
     def start(self) -> None:
         """Begin to keep time."""
@@ -162,9 +147,7 @@ class Relay:
         self._metrics.total_connections += 1
         self._heartbeat.add(client)
         self._join_due.add(client)
-        self._notices.answer(
-            client, "HELLO", {"serverTimeUnixMs": self._environment.now_ms(), **self._hello}
-        )
+        self._notices.hello(client, self._environment.now_ms(), self._hello)
         return client
 
     def received(self, client: Client, payload: bytes) -> None:
@@ -241,22 +224,16 @@ class Relay:
         client.connection.close(why)
 
     async def drain(self, seconds: float) -> None:
-        """Ask every client to come back elsewhere, room by room, spread over a third of the time
-        at the most; ends when all are gone or the time is over."""
+        """Ask every client to come back elsewhere; ends when all are gone, or after `seconds`."""
         self.draining = True
-        ends = self._clock.seconds() + seconds
-        rooms = list(self.rooms)
-        pause = min(seconds / 3 / max(1, len(rooms)), 1 / _ROOMS_DRAINED_PER_SECOND)
-        for client in [client for client in self.clients if client.member is None]:
-            self.close(client, Close.SERVICE_RESTART)
-        for room in rooms:
-            for member in tuple(room.members.values()):
-                self.close(member.client, Close.SERVICE_RESTART)
-            await deferLater(self._clock, pause)
-        for client in tuple(self.clients):
-            self.close(client, Close.SERVICE_RESTART)
-        while (self.clients or self._departures) and self._clock.seconds() < ends:
-            await deferLater(self._clock, 0.02)
+        await send_everybody_away(
+            self._clock,
+            seconds,
+            self.clients,
+            self.rooms,
+            self.close,
+            lambda: bool(self._departures),
+        )
 
     def _let_go(self, client: Client) -> bool:
         # Once for each client: whoever comes first, the close or the loss, names the reason.
