@@ -42,6 +42,7 @@ class RelayProtocol(WebSocketServerProtocol):
     client_address = ""
     _client: Client | None = None
     _fragments = 0
+    _pong_due = False
     _released = False
 
     def onConnect(self, request: Any) -> str | None:
@@ -77,7 +78,11 @@ class RelayProtocol(WebSocketServerProtocol):
             super().onPing(payload)
 
     def onPong(self, payload: bytes) -> None:
-        self._admits_frame()
+        # The answer to our own ping is free; whoever sends at its full rate must not fall by it.
+        if self._pong_due:
+            self._pong_due = False
+        else:
+            self._admits_frame()
 
     def onMessageBegin(self, isBinary: bool) -> None:
         self._fragments = 0
@@ -117,6 +122,7 @@ class RelayProtocol(WebSocketServerProtocol):
 
     def ping(self) -> None:
         if self.state == self.STATE_OPEN:
+            self._pong_due = True
             self.sendPing()
 
     def unsent_bytes(self) -> int:
