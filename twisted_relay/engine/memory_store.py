@@ -159,7 +159,7 @@ class MemoryStore:
 
     def _is_forgotten(self, token_expires_ms: int) -> bool:
         """Whether a token may have been spent without the store remembering it."""
-        return self._now_ms() > token_expires_ms + _REPLAY_MARGIN * 1000
+        return self._now_ms() >= token_expires_ms + _REPLAY_MARGIN * 1000
 
     def _spend(self, room_id: str, token_id: str, expires_ms: int) -> None:
         ttl = (expires_ms - self._now_ms()) / 1000 + _REPLAY_MARGIN
