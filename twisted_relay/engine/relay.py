@@ -1,7 +1,7 @@
 """The relay: facts from connections become intents of their sessions, and intents become effects.
 
-This is the one place that knows sessions, rooms and the store at once. Nothing on the path of a
-message is awaited; only coming and going is (`membership`).
+This is the one place that knows all the parts. Nothing on the path of a message is awaited; only
+coming and going is (`effects`, `membership`).
 """
 
 from __future__ import annotations
@@ -9,21 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import attrs
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from twisted_relay.core import wire
 from twisted_relay.core.errors import Close, Code, RelayError
 from twisted_relay.core.rooms import Rooms
-from twisted_relay.core.session import Intent, Refusal, Session
+from twisted_relay.core.session import Session
 from twisted_relay.core.settings import RoomLimits, SessionLimits
 from twisted_relay.core.tokens import TokenSigner, b64url
 from twisted_relay.engine.client import Client
 from twisted_relay.engine.deadlines import Deadlines
 from twisted_relay.engine.departures import Departures
 from twisted_relay.engine.drain import send_everybody_away
+from twisted_relay.engine.effects import Effects
 from twisted_relay.engine.fanout import Fanout
 from twisted_relay.engine.heartbeat import Heartbeat
 from twisted_relay.engine.interfaces import IConnection, IRoomStore, StoreUnavailable
@@ -117,6 +116,15 @@ class Relay:
             session.join_timeout_ms / 1000,
             lambda client: self.close(client, Close.JOIN_TIMEOUT),
         )
+        self._effects = Effects(
+            self._fanout,
+            self._notices,
+            self._membership,
+            self._metrics,
+            self._join_due,
+            self.close,
+            self._broken,
+        )
         self._heartbeat = Heartbeat(
             clock,
             session.ping_interval_ms / 1000,
@@ -156,7 +164,7 @@ class Relay:
         try:
             intent = client.session.received(payload, self._clock.seconds())
             if intent is not None:
-                self._carry_out(client, intent)
+                self._effects.carry_out(client, intent)
         except Exception:
             self._broken(Failure(), client, "INVALID")
         if client.session.waiting:
@@ -247,93 +255,6 @@ class Relay:
 
     def _too_slow(self, client: Client) -> None:
         self.close(client, Close.SLOW_CONSUMER)
-
-    # Intents.
-
-    def _carry_out(self, client: Client, intent: Intent) -> None:
-        received = self._metrics.messages_received
-        if isinstance(intent, wire.AppMsg):
-            received["APP_MSG"] += 1
-            member = client.member
-            if member is not None:
-                self._fanout.post(member.room, "APP_MSG", wire.encode_app_msg(intent, member.id))
-        elif isinstance(intent, wire.MediaMsg):
-            received["MEDIA_MSG"] += 1
-            self._relay_media(client, intent)
-        elif isinstance(intent, wire.Ping):
-            received["PING"] += 1
-            self._notices.answer(client, "PONG", {}, intent.id)
-        elif isinstance(intent, Refusal):
-            received[intent.kind or "INVALID"] += 1
-            self._refuse(client, intent.error, intent.re)
-        elif isinstance(intent, Close):
-            received["INVALID"] += intent is Close.INVALID_MESSAGE
-            self.close(client, intent)
-        else:
-            kind = str(type(intent).__struct_config__.tag)
-            received[kind] += 1
-            Deferred.fromCoroutine(self._await_outcome(client, intent)).addErrback(
-                self._broken, client, kind
-            )
-
-    def _relay_media(self, client: Client, frame: wire.MediaMsg) -> None:
-        member = client.member
-        if member is None:
-            return
-        self._fanout.post(
-            member.room,
-            "MEDIA_MSG",
-            wire.encode_media_msg(frame, member.id, member.label),
-            skip=member,
-        )
-        self._notices.answer(client, "ACK", {}, frame.id)
-
-    async def _await_outcome(
-        self, client: Client, frame: wire.RoomCreate | wire.JoinRequest | wire.Leave
-    ) -> None:
-        try:
-            if isinstance(frame, wire.Leave):
-                await self._membership.leave(client, frame)
-                self._join_due.add(client)
-            elif isinstance(frame, wire.JoinRequest):
-                await self._membership.join(client, frame)
-                self._join_due.cancel(client)
-            else:
-                await self._membership.create(client, frame)
-                self._join_due.cancel(client)
-        except RelayError as error:
-            self._refuse_entry(client, error, frame.id)
-        except StoreUnavailable:
-            self._refuse_entry(client, RelayError(Code.UNAVAILABLE), frame.id)
-            if isinstance(frame, wire.JoinRequest):
-                self.close(client, Close.TRY_AGAIN_LATER)
-        if client.session.is_closed:
-            self._join_due.cancel(client)
-        else:
-            self._resume(client)
-
-    def _resume(self, client: Client) -> None:
-        # An outcome that is there at once comes back to here from within the loop below; the loop
-        # goes on by itself, and the stack does not grow with the number of parked frames.
-        if client.resuming:
-            return
-        client.resuming = True
-        try:
-            for intent in client.session.resume():
-                self._carry_out(client, intent)
-        finally:
-            client.resuming = False
-        if not client.session.waiting:
-            client.connection.resume()
-
-    def _refuse_entry(self, client: Client, error: RelayError, re: str) -> None:
-        if not client.session.is_closed:
-            client.session.refused()
-            self._refuse(client, error, re)
-
-    def _refuse(self, client: Client, error: RelayError, re: str | None) -> None:
-        self._metrics.errors_sent[error.code.value] += 1
-        self._notices.error(client, error, re)
 
     def _frame_id(self) -> str:
         self._frames_made += 1
