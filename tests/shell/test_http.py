@@ -11,7 +11,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
 from twisted_relay.core.errors import Code, RelayError
-from twisted_relay.shell import http
+from twisted_relay.shell import site
 
 ROOM = "AAAAAAAAAAAAAAAAAAAAAA"
 
@@ -73,7 +73,7 @@ async def test_trap_35_no_4xx_is_an_unhandled_error(http_server: Any) -> None:
     assert (await http_server(f"GET /rooms/{ROOM}/token")).error == (404, "ERR_NO_ROOM")
     for path in ("/", "/nothing", "/rooms/", "/rooms/x", f"/rooms/{ROOM}/token/x", "/live/x"):
         assert (await http_server(f"GET {path}")).error == (404, "ERR_NOT_FOUND")
-    assert (await http_server("GET *")).error == (404, "ERR_NOT_FOUND")
+    assert (await http_server("GET *")).error == (400, "ERR_BAD_REQUEST")
     for line, allow in (
         ("GET /rooms", "POST"),
         ("OPTIONS /rooms", "POST"),
@@ -153,7 +153,7 @@ async def test_ws_is_the_resource_given(http_server: Any) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_a_long_body_is_refused_and_never_kept(http_server: Any) -> None:
-    fits, long = b"x" * http.MAX_BODY_BYTES, b"x" * (http.MAX_BODY_BYTES + 1)
+    fits, long = b"x" * site.MAX_BODY_BYTES, b"x" * (site.MAX_BODY_BYTES + 1)
     assert (await http_server("POST /rooms", fits)).status == 200
     assert (await http_server("POST /rooms", long)).error == (413, "ERR_BODY_TOO_LARGE")
     announced = await http_server("POST /rooms", headers=("Content-Length: 99999999999",))
@@ -197,7 +197,7 @@ async def test_a_client_that_leaves_breaks_nothing(http_server: Any) -> None:
         await sleep()
     connection.transport.abortConnection()
     await connection.over
-    while any(isinstance(reader, http.RelayChannel) for reader in channels()):
+    while any(isinstance(reader, site.RelayChannel) for reader in channels()):
         await sleep()
     http_server.relay.wait.callback(None)
     http_server.relay.wait = None

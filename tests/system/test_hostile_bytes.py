@@ -1,4 +1,4 @@
-"""Frames that are no messages cost the relay work too, so a flood of them is cut like any other."""
+"""Odd and hostile input: floods of frames that are no messages, odd handshakes, texts, targets."""
 
 import struct
 
@@ -77,3 +77,9 @@ def test_an_accept_header_of_odd_bytes_is_no_bug_of_ours(relay):
     assert not any(
         value for name, value in relay.metrics().items() if name.startswith("unhandled_errors{")
     )
+
+
+def test_a_target_in_absolute_form_is_its_path(relay):
+    # RFC 9112 section 3.2.2: a server must accept it.
+    assert relay.http("GET", "http://relay.example/live").json["alive"] is True
+    assert relay.http("GET", "live").status == 400
