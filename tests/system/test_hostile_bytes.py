@@ -83,3 +83,7 @@ def test_a_target_in_absolute_form_is_its_path(relay):
     # RFC 9112 section 3.2.2: a server must accept it.
     assert relay.http("GET", "http://relay.example/live").json["alive"] is True
     assert relay.http("GET", "live").status == 400
+
+
+def test_an_accepted_handshake_does_not_name_the_server_software(relay):
+    assert "server" not in relay.connect().handshake
