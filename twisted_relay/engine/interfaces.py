@@ -1,4 +1,10 @@
-"""What the parts of the relay ask of each other."""
+"""What the parts of the relay ask of each other.
+
+A *lease* is one instance's claim to have members in a room: a random name that is never used for
+another stay, and that lapses unless it is renewed. A *hold* is one connection's claim to a seat: a
+random name that is chosen before the store is asked, so that a seat can be given back even when
+the answer never came.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +15,13 @@ from zope.interface import Attribute, Interface
 
 from twisted_relay.core.errors import Close
 
+#: Seconds after which a lease that was not renewed has lapsed, by the store's clock.
+LEASE_SECONDS = 10.0
+
 
 class StoreUnavailable(Exception):
     """The room state cannot be reached, or did not answer in time. Nothing is known of the
-    outcome: the write may have happened."""
+    outcome: the write may have happened, or may still happen until `IRoomStore.settles_after`."""
 
 
 @attrs.frozen
@@ -29,6 +38,8 @@ class Entry:
 
     Attributes:
         member_id: the seat: new, or that of a member who comes back.
+        hold: names this holding of the seat; never used for another.
+        lease: names the stay of the asking instance in the room.
         token_id: the ``jti`` to spend; None for one who comes back.
         token_expires_ms: when that token expires, so that it is remembered long enough.
         generation: the generation of the token of one who comes back; None for a newcomer.
@@ -37,6 +48,8 @@ class Entry:
     """
 
     member_id: str
+    hold: str
+    lease: str
     token_id: str | None = None
     token_expires_ms: int = 0
     generation: int | None = None
@@ -44,21 +57,82 @@ class Entry:
 
 
 @attrs.frozen
+class Standing:
+    """A room's membership at one moment.
+
+    Attributes:
+        revision: counts each change of the room's membership, and never goes back; of two
+            standings of a room the higher is the later.
+        participants: members of the whole room.
+        leases: the stays that have members there.
+        reaped: whether the very step that gave this answer dropped a lapsed lease.
+    """
+
+    revision: int
+    participants: int
+    leases: frozenset[str]
+    reaped: bool = False
+
+
+@attrs.frozen
 class Seat:
     """A seat that was given.
 
     Attributes:
-        epoch: the holding of this seat; a later leave must name it.
         number: for a newcomer's label ``P<number>``: higher than any given before, and no
             present member's.
-        participants: members of the whole room, this one included.
+        standing: the room with this member in it.
         qr_spent: whether the token spent was the room's QR token.
+        first: whether the lease was not there before: the first member of this stay.
+        taken_from: the other lease under which somebody held this very seat until now, if so.
     """
 
-    epoch: int
     number: int
-    participants: int
+    standing: Standing
     qr_spent: bool = False
+    first: bool = True
+    taken_from: str | None = None
+
+
+@attrs.frozen
+class Registration:
+    """What an instance knows of a room that the store may have lost, or dropped it from.
+
+    Attributes:
+        lease: the name of the stay from now on.
+        former: its name until now; no seat stays under it.
+        members: those who are here, each with its present `hold` and the generation it came in
+            with.
+        revision: the highest revision that this instance has heard of.
+        number: the highest number for a label that it has heard of.
+        qr: the QR token that it shows its members.
+        spent: tokens that it knows to be spent, each with its expiry, Unix milliseconds.
+    """
+
+    lease: str
+    former: str
+    members: tuple[Entry, ...]
+    revision: int
+    number: int = 0
+    qr: QrToken | None = None
+    spent: tuple[tuple[str, int], ...] = ()
+
+
+@attrs.frozen
+class Registered:
+    """The outcome of a registration.
+
+    Attributes:
+        standing: the room with those members in it who were admitted.
+        replaced: members whose seat is held by another connection, or was taken back by one.
+        crowded_out: members for whom there was no room any more.
+        made_anew: whether the room was not there.
+    """
+
+    standing: Standing
+    replaced: frozenset[str] = frozenset()
+    crowded_out: frozenset[str] = frozenset()
+    made_anew: bool = False
 
 
 @attrs.frozen
@@ -80,8 +154,16 @@ class StoreStatus:
 
 class IRoomStore(Interface):
     """The rooms that all instances share. Every method but `status` is asynchronous and may raise
-    `StoreUnavailable`; each is one atomic step. Nothing lives for ever: whatever is not renewed
-    expires."""
+    `StoreUnavailable`; each is one atomic step on one room. Nothing lives for ever: whatever is
+    not renewed expires.
+
+    Each step first drops the lapsed leases of its room, with the seats held under them, unless
+    this instance cannot be sure that it was not itself, or the store, that stood still.
+    """
+
+    settles_after = Attribute(
+        "Seconds after a `StoreUnavailable` within which what was asked may still happen; float."
+    )
 
     def create(
         room_id: str, address_key: str, entry: Entry | None, qr: QrToken | None
@@ -99,13 +181,23 @@ class IRoomStore(Interface):
         would no longer remember as spent is expired for it.
         """
 
-    def leave(room_id: str, member_id: str, epoch: int, for_good: bool) -> Awaitable[int | None]:
-        """Give a seat back. Returns the members left, or None if that epoch no longer holds the
-        seat (then nothing changed). The last one to leave for good takes the room along;
+    def leave(
+        room_id: str, member_id: str, hold: str, for_good: bool
+    ) -> Awaitable[Standing | None]:
+        """Give a seat back. Returns the room without the member, or None if the seat is not held
+        by `hold` (then nothing changed). The last one to leave for good takes the room along;
         otherwise an empty room waits for the grace time."""
 
-    def renew(room_id: str) -> Awaitable[None]:
-        """The room has live members here: let it live on for its whole time."""
+    def renew(room_id: str, lease: str) -> Awaitable[Standing | None]:
+        """The room has live members under this lease: let both live on for their whole time.
+        None, and nothing changed, if the room or the lease is not there (any more)."""
+
+    def register(room_id: str, registration: Registration) -> Awaitable[Registered]:
+        """Put the members of an instance (back) into a room, which is made anew if it is not
+        there. May be repeated. A member that the store holds under the same hold keeps the seat;
+        one that it does not hold gets one if nobody took it back with a later generation and
+        there is room. No seat stays under the former lease, nor under the new one, that is not
+        among the members."""
 
     def exists(room_id: str) -> Awaitable[bool]:
         """Whether the room can be joined."""
@@ -122,6 +214,49 @@ class IRoomStore(Interface):
 
     def stop() -> Awaitable[None]:
         """End; nothing may be asked afterwards."""
+
+
+class IBusOwner(Interface):
+    """Who listens to a bus. Called from the reactor, never from within a call to the bus."""
+
+    def heard(room_id: str, data: bytes) -> None:
+        """Something was published for a subscribed room, perhaps by this instance itself."""
+
+    def bus_lost() -> None:
+        """A link was lost: what was published may not have been heard, what others published may
+        not be heard. No subscription holds any more."""
+
+    def bus_restored() -> None:
+        """The links are there again; rooms can be subscribed anew."""
+
+
+class IBus(Interface):
+    """One channel for each room, between all instances.
+
+    What one instance publishes is heard in the order in which it was published, at most once, and
+    all who are subscribed hear one order. Each loss is told by `bus_lost`, and none is silent.
+    """
+
+    up = Attribute("Whether the links are there; between `bus_restored` and `bus_lost`; bool.")
+
+    def attach(owner: IBusOwner) -> None:
+        """Who is to be told; once, before `start`."""
+
+    def subscribe(room_id: str) -> Awaitable[None]:
+        """Hear a room from when this is done. Raises `StoreUnavailable`."""
+
+    def unsubscribe(room_id: str) -> None:
+        """Hear a room no more."""
+
+    def publish(room_id: str, data: bytes) -> bool:
+        """Send to all who hear the room, this instance too if it does; False, and nothing was
+        sent, while the bus is not `up`."""
+
+    def start() -> None:
+        """Connect, and stay connected."""
+
+    def stop() -> Awaitable[None]:
+        """Part; nobody is told of anything any more."""
 
 
 class IConnection(Interface):
