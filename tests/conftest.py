@@ -1,13 +1,21 @@
-"""What every test has: a Hypothesis profile, and the watch for errors that nobody saw."""
+"""What every test has: a Hypothesis profile, the watch for errors that nobody saw, a real Redis."""
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 from twisted.logger import LogEvent, globalLogPublisher
+
+_HERE = str(Path(__file__).parent)
+if _HERE not in sys.path:
+    sys.path.insert(0, _HERE)
+
+from real_redis import RealRedis  # noqa: E402 - it is found by the line above
 
 # The machine may be busy: time is no property of the code under test.
 settings.register_profile(
@@ -36,3 +44,23 @@ def no_unseen_failures() -> Iterator[list[LogEvent]]:
     finally:
         globalLogPublisher.removeObserver(watch)
     assert not seen, [event["log_failure"] for event in seen]
+
+
+@pytest.fixture
+def start_redis() -> Iterator[Callable[..., RealRedis]]:
+    """Starts Redis servers, with the arguments of `RealRedis`; they end with the test."""
+    started: list[RealRedis] = []
+
+    def start(*args: object, **options: object) -> RealRedis:
+        started.append(RealRedis(*args, **options))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.stop()
+
+
+@pytest.fixture
+def redis_server(start_redis: Callable[..., RealRedis]) -> RealRedis:
+    """A Redis server without a password."""
+    return start_redis()
