@@ -41,6 +41,15 @@ def test_trap_33_every_series_is_present_at_0_from_the_first_scrape(metrics: m.M
             assert f'\n{name}_total{{{label}="{value}"}} 0.0\n' in page
     for code in Code:
         assert f'errors_sent_total{{code="{code.value}"}} 0.0' in page
+    for plain in (
+        "bus_messages_published",
+        "bus_messages_received",
+        "bus_messages_refused",
+        "leases_reaped",
+        "rooms_recovered",
+    ):
+        assert f"\n{plain}_total 0.0\n" in page
+    assert "\nrooms_spanning 0.0\n" in page
     assert 'redis_latency_seconds_bucket{le="+Inf"} 0.0' in page
     assert "\nredis_ready 1.0\n" in page
     assert "\nuptime_seconds 10.0\n" in page
@@ -67,6 +76,28 @@ def test_counts_reach_both_names(metrics: m.Metrics) -> None:
     assert "\ntotal_connections 3.0\n" in page
     assert "\ntotal_connections_total 3.0\n" in page
     assert '\nws_messages_sent{type="APP_MSG"} 2.0\n' in page
+
+
+def test_what_goes_on_between_instances_is_counted(metrics: m.Metrics) -> None:
+    metrics.bus_messages_published += 4
+    metrics.bus_messages_received += 3
+    metrics.bus_messages_refused += 1
+    metrics.leases_reaped += 2
+    metrics.rooms_recovered += 5
+    metrics.rooms_spanning = 6
+    metrics.redis_ready = 0
+    metrics.redis_latency.observe(0.003)
+    found = m.exposition_json(m.make_registry(metrics), 1234)["metrics"]
+    values = {name: (row["type"], row["value"]) for name, row in found.items()}
+    assert values["bus_messages_published_total"] == ("counter", 4.0)
+    assert values["bus_messages_received_total"] == ("counter", 3.0)
+    assert values["bus_messages_refused_total"] == ("counter", 1.0)
+    assert values["leases_reaped_total"] == ("counter", 2.0)
+    assert values["rooms_recovered_total"] == ("counter", 5.0)
+    assert values["rooms_spanning"] == ("gauge", 6.0)
+    assert values["redis_ready"] == ("gauge", 0.0)
+    assert values['redis_latency_seconds_bucket{le="0.005"}'] == ("histogram", 1.0)
+    assert values["redis_latency_seconds_count"] == ("histogram", 1.0)
 
 
 def test_json_form_names_the_runbook_counters_once(metrics: m.Metrics) -> None:

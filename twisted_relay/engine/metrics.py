@@ -150,6 +150,12 @@ class Metrics(Collector):
         self.redis_connects = 0
         self.redis_ready = 1
         self.redis_latency = Histogram()
+        self.rooms_spanning = 0
+        self.rooms_recovered = 0
+        self.leases_reaped = 0
+        self.bus_messages_published = 0
+        self.bus_messages_received = 0
+        self.bus_messages_refused = 0
         self.limits: dict[str, float] = {}
         """Configured limits by name, in base units, each a gauge ``limit_NAME``."""
         self.build: dict[str, str] = {}
@@ -176,6 +182,7 @@ class Metrics(Collector):
             ("active_connections", "Open WebSocket connections.", self.active_connections),
             ("rooms_active", "Rooms with members on this instance.", self.rooms_active),
             ("members_active", "Room members on this instance.", self.members_active),
+            ("rooms_spanning", "Rooms here with members elsewhere too.", self.rooms_spanning),
             ("redis_ready", "1 if the room store can be used, else 0.", self.redis_ready),
             ("uptime_seconds", "Seconds since this process began.", uptime),
             ("memory_used_bytes", "Memory in use, as /health measures it.", used),
@@ -196,6 +203,15 @@ class Metrics(Collector):
             ("redis_errors", "Failed Redis commands.", self.redis_errors),
             ("redis_reconnect_attempts", "Attempts to reach Redis.", self.redis_reconnect_attempts),
             ("redis_connects", "Connections made to Redis.", self.redis_connects),
+            ("rooms_recovered", "Rooms written to the store again.", self.rooms_recovered),
+            ("leases_reaped", "Times that a room lost a lapsed lease.", self.leases_reaped),
+            ("bus_messages_published", "Messages sent to the bus.", self.bus_messages_published),
+            ("bus_messages_received", "Messages heard on the bus.", self.bus_messages_received),
+            (
+                "bus_messages_refused",
+                "Messages heard with a wrong MAC, version or shape.",
+                self.bus_messages_refused,
+            ),
         ):
             yield from _counter(name, meaning, "", {"": value})
         for name, meaning, label, values in (
