@@ -1,9 +1,8 @@
 """Keys for single purposes, derived from the secret that all instances share.
 
-Each is ``HMAC-SHA256(JOIN_TOKEN_SECRET, label)`` with a label of its own: whoever learnt one of them
-could still neither make a join token nor find the others. A join token's signed part is JSON, so
-that no label can be taken for one. Source: RFC 5869 section 3.2 (the label is the ``info``; a secret
-of enough entropy needs no extraction).
+Each is ``HMAC-SHA256(JOIN_TOKEN_SECRET, label)`` with a label of its own: whoever learnt one of
+them could still neither make a join token nor find the others. A join token's signed part is JSON,
+so that no label can be taken for one. Compare the expansion of RFC 5869 section 2.3.
 """
 
 from __future__ import annotations
