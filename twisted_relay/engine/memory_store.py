@@ -13,28 +13,23 @@ from zope.interface import implementer
 from twisted_relay.core.errors import Code, RelayError
 from twisted_relay.core.limits import AddressBuckets
 from twisted_relay.core.settings import RoomLimits
-from twisted_relay.engine.interfaces import Entry, IRoomStore, QrToken, Seat, StoreStatus
+from twisted_relay.engine.interfaces import (
+    LEASE_SECONDS,
+    Entry,
+    IRoomStore,
+    QrToken,
+    Registered,
+    Registration,
+    Seat,
+    Standing,
+    StoreStatus,
+)
+from twisted_relay.engine.memory_room import Room
 
 #: How often what has expired is dropped, seconds. What has expired is dead before it is dropped.
 _SWEEP = 1.0
-#: Generations remembered for members who are away, for each room; the oldest go first.
-_MOST_GENERATIONS = 4096
 #: Seconds for which a spent token is remembered beyond its expiry (wire protocol, "Join tokens").
 _REPLAY_MARGIN = 5.0
-
-
-class _Room:
-    __slots__ = ("epoch", "expires", "generations", "label_numbers", "number", "qr", "seats")
-
-    def __init__(self) -> None:
-        self.seats: dict[str, int] = {}
-        #: The n of each member whose label is ``P<n>``.
-        self.label_numbers: dict[str, int] = {}
-        self.generations: dict[str, int] = {}
-        self.epoch = 0
-        self.number = 0
-        self.qr: QrToken | None = None
-        self.expires = 0.0
 
 
 @implementer(IRoomStore)
@@ -47,7 +42,13 @@ class MemoryStore:
         limits: capacity, times to live, creations for each address.
         refuse_replays: False lets a token serve again (FEATURE_TOKEN_REPLAY_PROTECTION).
         limit_creations: False counts no address's rooms (FEATURE_IP_TRACKING).
+        reaps: whether lapsed leases are dropped in this step. Never, unless told otherwise: there
+            is no other instance that could have died.
+        lease_ms: milliseconds after which a lease that was not renewed has lapsed.
     """
+
+    #: What was asked has happened when the answer comes.
+    settles_after = 0.0
 
     def __init__(
         self,
@@ -56,13 +57,17 @@ class MemoryStore:
         limits: RoomLimits,
         refuse_replays: bool = True,
         limit_creations: bool = True,
+        reaps: Callable[[], bool] = lambda: False,
+        lease_ms: int = round(LEASE_SECONDS * 1000),
     ) -> None:
         self._clock = clock
         self._now_ms = now_ms
         self._limits = limits
         self._refuse_replays = refuse_replays
         self._limit_creations = limit_creations
-        self._rooms: dict[str, _Room] = {}
+        self._reaps = reaps
+        self._lease = lease_ms / 1000
+        self._rooms: dict[str, Room] = {}
         self._spent: set[tuple[str, str]] = set()
         self._spent_until: list[tuple[float, tuple[str, str]]] = []
         self._creations = AddressBuckets(limits.max_creates_per_ip_per_min)
@@ -91,15 +96,15 @@ class MemoryStore:
             wait = self._creations.spend(address_key, self._clock.seconds())
             if wait is not None:
                 raise RelayError(Code.RATE_LIMITED, retry_after_ms=int(wait * 1000) + 1)
-        room = self._rooms[room_id] = _Room()
+        room = self._rooms[room_id] = Room()
         room.qr = qr
-        self._keep(room, self._limits.key_ttl_ms)
-        return None if entry is None else self._seat(room, entry)
+        self._keep(room)
+        return None if entry is None else self._seat(room, entry, False)
 
     async def join(self, room_id: str, entry: Entry) -> Seat:
         if entry.token_id is not None and self._is_forgotten(entry.token_expires_ms):
             raise RelayError(Code.TOKEN_EXPIRED)
-        room = self._live(room_id)
+        room, reaped = self._step(room_id)
         if self._refuse_replays and self._is_replay(room_id, room, entry):
             raise RelayError(Code.TOKEN_REPLAY)
         if room is None:
@@ -108,31 +113,54 @@ class MemoryStore:
             raise RelayError(Code.ROOM_FULL)
         if entry.token_id is not None:
             self._spend(room_id, entry.token_id, entry.token_expires_ms)
-        return self._seat(room, entry)
+        return self._seat(room, entry, reaped)
 
-    async def leave(self, room_id: str, member_id: str, epoch: int, for_good: bool) -> int | None:
-        room = self._live(room_id)
-        if room is None or room.seats.get(member_id) != epoch:
+    async def leave(
+        self, room_id: str, member_id: str, hold: str, for_good: bool
+    ) -> Standing | None:
+        room, reaped = self._step(room_id)
+        if room is None or not room.leave(member_id, hold):
             return None
-        del room.seats[member_id]
-        room.label_numbers.pop(member_id, None)
         if not room.seats:
-            if for_good or not self._limits.empty_grace_ms:
+            if for_good:
                 del self._rooms[room_id]
             else:
-                self._keep(room, self._limits.empty_grace_ms)
-        return len(room.seats)
+                self._leave_empty(room_id, room, self._clock.seconds())
+        return room.standing(reaped)
 
-    async def renew(self, room_id: str) -> None:
-        room = self._live(room_id)
-        if room is not None and room.seats:
-            self._keep(room, self._limits.key_ttl_ms)
+    async def renew(self, room_id: str, lease: str) -> Standing | None:
+        room, reaped = self._step(room_id)
+        if room is None or not room.renew(lease, self._lapses()):
+            return None
+        self._keep(room)
+        return room.standing(reaped)
+
+    async def register(self, room_id: str, registration: Registration) -> Registered:
+        for token_id, expires_ms in registration.spent:
+            if not self._is_forgotten(expires_ms):
+                self._spend(room_id, token_id, expires_ms)
+        found, reaped = self._step(room_id)
+        room = found or Room()
+        had_members = bool(room.seats)
+        replaced, crowded_out = room.register(
+            registration, self._limits.max_participants, self._lapses()
+        )
+        if found is None and not room.seats:
+            standing = Standing(registration.revision, 0, frozenset(), reaped)
+            return Registered(standing, replaced, crowded_out)
+        self._show_unspent(room_id, room, registration.qr)
+        if room.seats:
+            self._rooms[room_id] = room
+            self._keep(room)
+        elif had_members:
+            self._leave_empty(room_id, room, self._clock.seconds())
+        return Registered(room.standing(reaped), replaced, crowded_out, made_anew=found is None)
 
     async def exists(self, room_id: str) -> bool:
-        return self._live(room_id) is not None
+        return self._step(room_id)[0] is not None
 
     async def rotate_qr(self, room_id: str, fresh: QrToken, stale_id: str) -> QrToken:
-        room = self._live(room_id)
+        room, _ = self._step(room_id)
         if room is None:
             raise RelayError(Code.NO_ROOM)
         shown = room.qr
@@ -140,21 +168,46 @@ class MemoryStore:
             room.qr = shown = fresh
         return shown
 
-    def _live(self, room_id: str) -> _Room | None:
+    def _step(self, room_id: str) -> tuple[Room | None, bool]:
+        """The room as it is now, and whether this has just dropped lapsed leases."""
+        room = self._live(room_id)
+        if room is None or not self._reaps():
+            return room, False
+        lapsed = room.reap(self._clock.seconds())
+        if lapsed is None:
+            return room, False
+        if not room.seats:
+            # It has been empty since then, though nobody looked.
+            self._leave_empty(room_id, room, lapsed)
+            room = self._live(room_id)
+        return room, True
+
+    def _live(self, room_id: str) -> Room | None:
         room = self._rooms.get(room_id)
         if room is not None and room.expires <= self._clock.seconds():
             del self._rooms[room_id]
             return None
         return room
 
-    def _keep(self, room: _Room, ttl_ms: int) -> None:
-        room.expires = self._clock.seconds() + ttl_ms / 1000
+    def _keep(self, room: Room) -> None:
+        room.expires = self._clock.seconds() + self._limits.key_ttl_ms / 1000
 
-    def _is_replay(self, room_id: str, room: _Room | None, entry: Entry) -> bool:
+    def _lapses(self) -> float:
+        """When a lease lapses that is renewed now."""
+        return self._clock.seconds() + self._lease
+
+    def _leave_empty(self, room_id: str, room: Room, since: float) -> None:
+        """The room waits for somebody to come back, if there is a grace time."""
+        if self._limits.empty_grace_ms:
+            room.expires = since + self._limits.empty_grace_ms / 1000
+        else:
+            del self._rooms[room_id]
+
+    def _is_replay(self, room_id: str, room: Room | None, entry: Entry) -> bool:
         if entry.token_id is not None:
             return (room_id, entry.token_id) in self._spent
         # A generation serves until a later one has been used.
-        known = room.generations.get(entry.member_id, 0) if room is not None else 0
+        known = room.generation(entry.member_id) if room is not None else 0
         return entry.generation is not None and entry.generation < known
 
     def _is_forgotten(self, token_expires_ms: int) -> bool:
@@ -162,33 +215,27 @@ class MemoryStore:
         return self._now_ms() >= token_expires_ms + _REPLAY_MARGIN * 1000
 
     def _spend(self, room_id: str, token_id: str, expires_ms: int) -> None:
-        ttl = (expires_ms - self._now_ms()) / 1000 + _REPLAY_MARGIN
-        self._spent.add((room_id, token_id))
-        heapq.heappush(
-            self._spent_until, (self._clock.seconds() + max(0.0, ttl), (room_id, token_id))
-        )
+        spent = (room_id, token_id)
+        if spent not in self._spent:
+            ttl = (expires_ms - self._now_ms()) / 1000 + _REPLAY_MARGIN
+            self._spent.add(spent)
+            heapq.heappush(self._spent_until, (self._clock.seconds() + max(0.0, ttl), spent))
 
-    def _seat(self, room: _Room, entry: Entry) -> Seat:
-        room.epoch += 1
-        room.seats[entry.member_id] = room.epoch
-        room.label_numbers.pop(entry.member_id, None)
-        if entry.generation is None:
-            room.number += 1
-            while room.number in room.label_numbers.values():
-                room.number += 1
-        if entry.label_number:
-            room.label_numbers[entry.member_id] = entry.label_number
-        room.generations.pop(entry.member_id, None)
-        room.generations[entry.member_id] = entry.generation or 0
-        if len(room.generations) > _MOST_GENERATIONS:
-            away = next((m for m in room.generations if m not in room.seats), None)
-            room.generations.pop(away or "", None)
-        self._keep(room, self._limits.key_ttl_ms)
-        spent = room.qr is not None and room.qr.id == entry.token_id
-        if spent:
+    def _show_unspent(self, room_id: str, room: Room, qr: QrToken | None) -> None:
+        """Show this QR token if there is none, and none that is known to be spent."""
+        if room.qr is None:
+            room.qr = qr
+        if room.qr is not None and (room_id, room.qr.id) in self._spent:
+            room.qr = None
+
+    def _seat(self, room: Room, entry: Entry, reaped: bool) -> Seat:
+        first, taken_from = room.seat(entry, self._lapses())
+        self._keep(room)
+        qr_spent = room.qr is not None and room.qr.id == entry.token_id
+        if qr_spent:
             # Whoever rotates next shows a fresh one, even if the one who spent it never does.
             room.qr = None
-        return Seat(room.epoch, room.number, len(room.seats), spent)
+        return Seat(room.number, room.standing(reaped), qr_spent, first, taken_from)
 
     def _sweep(self) -> None:
         now = self._clock.seconds()
