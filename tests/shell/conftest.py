@@ -70,10 +70,10 @@ class FakeRelay:
 
 
 class FakeStore:
-    ready = True
+    found = StoreStatus("embedded", True, None, "the embedded store is in use")
 
     def status(self) -> StoreStatus:
-        return StoreStatus("embedded", self.ready, None, "the embedded store is in use")
+        return self.found
 
 
 class FakeSocket(Resource):
@@ -127,7 +127,7 @@ class Server:
         self.relay, self.store, self.ws = FakeRelay(), FakeStore(), FakeSocket()
         self.metrics = Metrics(0.0)
         self.site = http.make_site(
-            settings(**features), self.relay, self.store, self.metrics, self.ws
+            settings(**features), self.relay, self.store.status, self.metrics, self.ws
         )
         self.log = io.StringIO()
         self.observer = logs.make_observer(
@@ -199,7 +199,7 @@ def clocked_channel() -> tuple[Clock, Any, StringTransport]:
     """A connection to such a site in memory, and the clock that its deadlines go by."""
     clock = Clock()
     site = http.make_site(
-        settings(), FakeRelay(), FakeStore(), Metrics(0.0), FakeSocket(), reactor=clock
+        settings(), FakeRelay(), FakeStore().status, Metrics(0.0), FakeSocket(), reactor=clock
     )
     channel = site.buildProtocol(None)
     transport = StringTransport()

@@ -9,6 +9,7 @@ import attrs
 import pytest
 import pytest_twisted
 
+from twisted_relay.engine.interfaces import StoreStatus
 from twisted_relay.shell.probes import configured_limits, wants_json
 
 
@@ -39,12 +40,35 @@ async def test_draining_changes_only_ready(http_server: Any) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_lost_store_leaves_the_process_alive(http_server: Any) -> None:
-    http_server.store.ready = False
-    assert (await http_server("GET /health")).status == 503
-    assert (await http_server("GET /ready")).status == 503
+async def test_a_lost_redis_leaves_the_process_alive(http_server: Any) -> None:
+    http_server.store.found = StoreStatus("redis", False, None, "Redis does not answer")
+    health = await http_server("GET /health")
+    assert (health.status, health.json["status"]) == (503, "unhealthy")
+    assert health.json["checks"]["redis"] == {
+        "status": "fail",
+        "message": "Redis does not answer",
+        "observedValue": 0.0,
+        "observedUnit": "ms",
+    }
+    ready = await http_server("GET /ready")
+    assert (ready.status, ready.json["checks"]["redis"]) == (503, False)
     assert (await http_server("GET /live")).status == 200
     assert b"\nredis_ready 0.0\n" in (await http_server("GET /metrics")).body
+    found = await http_server("GET /metrics", headers=("Accept: application/json",))
+    assert found.json["metrics"]["redis_ready"]["value"] == 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_redis_is_shown_with_its_round_trip(http_server: Any) -> None:
+    http_server.store.found = StoreStatus("redis", True, 0.4321, "Redis answers")
+    check = (await http_server("GET /health")).json["checks"]["redis"]
+    assert (check["status"], check["observedValue"]) == ("pass", 0.432)
+    assert b"\nredis_ready 1.0\n" in (await http_server("GET /metrics")).body
+    http_server.store.found = StoreStatus("redis", True, 250.0, "Redis answers")
+    health = await http_server("GET /health")
+    assert (health.status, health.json["status"]) == (200, "degraded")
+    assert health.json["checks"]["redis"]["status"] == "warn"
+    assert (await http_server("GET /ready")).status == 200
 
 
 @pytest_twisted.ensureDeferred

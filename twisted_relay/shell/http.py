@@ -18,7 +18,7 @@ from twisted_relay import __version__
 from twisted_relay.core.addresses import limit_key
 from twisted_relay.core.errors import Code, RelayError
 from twisted_relay.core.settings import Settings
-from twisted_relay.engine.interfaces import IRoomStore
+from twisted_relay.engine.interfaces import StoreStatus
 from twisted_relay.engine.metrics import Metrics, make_registry
 from twisted_relay.shell.answers import (
     Answer,
@@ -110,7 +110,7 @@ class Root(Resource):
 def make_site(
     settings: Settings,
     relay: RoomCalls,
-    store: IRoomStore,
+    status: Callable[[], StoreStatus],
     metrics: Metrics,
     ws: IResource,
     *,
@@ -123,7 +123,7 @@ def make_site(
     Args:
         settings: which endpoints are served, the limits to report, what is logged.
         relay: makes rooms and tokens.
-        store: says how it is.
+        status: says at once how the store is.
         metrics: what /metrics shows; given its limits and build here.
         ws: the resource that ``/ws`` is.
         address_of: gives the client's address, which limits count by.
@@ -135,7 +135,7 @@ def make_site(
     vitals = Vitals(
         metrics=metrics,
         registry=make_registry(metrics),
-        status=store.status,
+        status=status,
         memory=memory_reader(settings.runtime.memory_limit_mb),
         draining=lambda: relay.draining,
         now=now,

@@ -94,7 +94,11 @@ class RelayService(service.MultiService):
             settings.session.max_ws_msg_bytes,
         )
         self.site: Site = make_site(
-            settings, self.relay, self.store, self.metrics, AdmissionResource(factory, self.metrics)
+            settings,
+            self.relay,
+            self.store.status,
+            self.metrics,
+            AdmissionResource(factory, self.metrics),
         )
         self.port: IListeningPort | None = None
 
