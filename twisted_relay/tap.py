@@ -30,6 +30,8 @@ _VARIABLES = {
 }
 
 _LIMIT_SLICES = ("session", "admission", "rooms")
+# A URL of Redis may hold a password.
+_NEVER_SHOWN = ("REDIS_URL",)
 
 
 class Options(usage.Options):
@@ -48,7 +50,12 @@ class Options(usage.Options):
         ["env-file", None, None, "File of settings (.env in the working directory, if it exists)."],
         ["log-level", None, None, "fatal, error, warn, info, debug or trace (LOG_LEVEL, info)."],
         ["log-format", None, None, "json, or pretty for people (LOG_FORMAT, json)."],
-        ["redis-url", None, None, "Redis server of several instances; not in this version yet."],
+        [
+            "redis-url",
+            None,
+            None,
+            "Redis server that instances share (REDIS_URL; ps shows options).",
+        ],
         ["max-total-connections", None, None, "Most clients at once (MAX_TOTAL_CONNECTIONS)."],
         ["trust-proxy", None, None, "Proxies to believe (TRUST_PROXY); no effect yet."],
     ]
@@ -102,16 +109,19 @@ def describe(loaded: Loaded) -> str:
     settings = loaded.settings
     host = f"[{settings.listen.host}]" if ":" in settings.listen.host else settings.listen.host
     secret = "random, for the life of the process" if not settings.tokens.secret else "configured"
+    shared = settings.redis.url is not None
+    store = "redis, at the server of REDIS_URL" if shared else "embedded"
+    slices = (*_LIMIT_SLICES, "redis") if shared else _LIMIT_SLICES
     lines = [
         f"twisted-relay {__version__}",
         f"address: http://{host}:{settings.listen.port}",
-        "store: embedded",
+        f"store: {store}",
         f"join token secret: {secret}; old secrets: {len(settings.tokens.old_secrets)}",
         "limits:",
     ]
     for row in SETTINGS:
         slice_name, _, field = row.place.partition(".")
-        if slice_name in _LIMIT_SLICES and row.effect == "now":
+        if slice_name in slices and row.effect == "now" and row.name not in _NEVER_SHOWN:
             value = getattr(getattr(settings, slice_name), field)
             shown = "*" if value is None else value
             lines.append(f"  {row.name}={', '.join(shown) if isinstance(shown, tuple) else shown}")

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twisted_relay.core.dotenv import parse_dotenv
-from twisted_relay.core.settings import Loaded, SettingsError, load_settings
+from twisted_relay.core.settings import LEASE_MS, Loaded, SettingsError, load_settings
 from twisted_relay.core.settings_table import SECTIONS, SETTINGS, markdown_rows
+from twisted_relay.engine.interfaces import LEASE_SECONDS
 
 ROOT = Path(__file__).resolve().parents[2]
 SECRET = "kX9#vQ2mLp7@wR4tZ8nB6yH3jF5sD1gC"
@@ -198,17 +199,73 @@ def test_no_secret_and_no_redis_leave_the_secret_to_chance() -> None:
     assert load_settings({}).settings.tokens.secret is None
 
 
-def test_redis_needs_a_secret_and_is_not_there_yet() -> None:
-    url = "redis://user:hunter2@db:6379/0"
-    assert fault(REDIS_URL=url).startswith("JOIN_TOKEN_SECRET: it is missing, and REDIS_URL")
+URL = "redis://user:hunter2@db:6379/0"
+
+
+def test_redis_needs_a_secret() -> None:
+    said = fault(REDIS_URL=URL)
+    assert said.startswith("JOIN_TOKEN_SECRET: it is missing, and REDIS_URL needs it; allowed is ")
+    assert "hunter2" not in said
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        URL,
+        "rediss://:hunter2@db.example",
+        "redis://[::1]:6380/3",
+        "unix:///run/redis/redis.sock",
+    ],
+)
+def test_redis_is_in_force_with_its_times_and_shown_nowhere(url: str) -> None:
+    loaded = load_settings(
+        {
+            "REDIS_URL": url,
+            "JOIN_TOKEN_SECRET": SECRET,
+            "REDIS_COMMAND_TIMEOUT_MS": "700",
+            "REDIS_CONNECT_TIMEOUT": "3000",
+        }
+    )
+    redis = loaded.settings.redis
+    assert (redis.url, redis.command_timeout_ms, redis.connect_timeout_ms) == (url, 700, 3000)
+    assert loaded.notices == ()
+    assert url not in repr(loaded)
+    assert "hunter2" not in repr(loaded)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "amqp://:hunter2@db",
+        "redis://:hunter2@",
+        "redis://:hunter2@db:0",
+        "redis://:hunter2@db:port",
+        "redis://:hunter2@db/zero",
+        "redis://:hunter2@[::1/0",
+        "hunter2",
+    ],
+)
+def test_a_bad_redis_url_is_one_line_without_the_password(url: str) -> None:
     said = fault(REDIS_URL=url, JOIN_TOKEN_SECRET=SECRET)
-    assert said.startswith("REDIS_URL: the Redis room store is not in this version yet")
-    assert "hunter2" not in said + fault(REDIS_URL="amqp://:hunter2@db")
+    assert said.startswith("REDIS_URL: ")
+    assert "; allowed is a URL like " in said
+    assert "hunter2" not in said
+
+
+def test_a_room_in_redis_outlives_an_instances_lease() -> None:
+    assert LEASE_MS == LEASE_SECONDS * 1000
+    env = {"ROOM_KEY_TTL_MS": str(LEASE_MS)}
+    assert load_settings(env).settings.rooms.key_ttl_ms == LEASE_MS
+    said = fault(REDIS_URL=URL, JOIN_TOKEN_SECRET=SECRET, **env)
+    assert said.startswith("ROOM_KEY_TTL_MS: 10000 is not more than an instance's lease")
+    assert said.endswith("; allowed is a whole number from 10001 to 604800000")
+    env = {"REDIS_URL": URL, "JOIN_TOKEN_SECRET": SECRET, "ROOM_KEY_TTL_MS": str(LEASE_MS + 1)}
+    assert load_settings(env).settings.rooms.key_ttl_ms == LEASE_MS + 1
 
 
 @pytest.mark.parametrize("name", [r.name for r in SETTINGS if r.effect == "refused"])
 def test_what_would_be_unsafe_to_ignore_stops_the_start(name: str) -> None:
-    assert fault(**{name: "redis://x"}).partition(":")[0] in (name, "JOIN_TOKEN_SECRET")
+    assert fault(**{name: "some"}).startswith(f"{name}: this version does not support it yet")
 
 
 def test_secrets_are_in_no_repr() -> None:

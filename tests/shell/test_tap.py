@@ -122,11 +122,28 @@ def test_check_says_what_would_run_and_no_secret(
     assert ended.value.code == 0
     said = capsys.readouterr().out
     assert "http://[::1]:3001" in said
-    assert "store: embedded" in said
+    assert "store: embedded\n" in said
+    assert "REDIS" not in said
     assert "MAX_TOTAL_CONNECTIONS=77" in said
     assert "join token secret: configured" in said
     assert "NODE_ENV" in said
     assert SECRET not in said
+
+
+def test_check_covers_redis_and_never_shows_its_url(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("JOIN_TOKEN_SECRET", SECRET)
+    monkeypatch.setenv("REDIS_COMMAND_TIMEOUT_MS", "700")
+    with pytest.raises(SystemExit) as ended:
+        parsed("--check", "--redis-url", "redis://user:hunter2@db.example:6379/0")
+    assert ended.value.code == 0
+    said = capsys.readouterr().out
+    assert "store: redis, at the server of REDIS_URL\n" in said
+    assert "  REDIS_COMMAND_TIMEOUT_MS=700\n" in said
+    assert "  REDIS_CONNECT_TIMEOUT=10000\n" in said
+    assert "hunter2" not in said
+    assert "db.example" not in said
 
 
 def test_check_of_bad_settings_fails_with_the_line(

@@ -13,8 +13,12 @@ from typing import Any, Literal
 import attrs
 
 from twisted_relay import __version__
-from twisted_relay.core.settings_table import SETTINGS, Setting
+from twisted_relay.core.settings_table import DAY, SETTINGS, Setting
 from twisted_relay.core.settings_values import Fault, is_placeholder
+
+LEASE_MS = 10_000
+"""How long an instance that does not renew them keeps its seats, in a store that several share. A
+room in Redis must not expire before that: its members would be forgotten, and not reaped."""
 
 
 class SettingsError(Exception):
@@ -214,7 +218,7 @@ def load_settings(env: Mapping[str, str], options: Mapping[str, str] | None = No
         if text:
             values[row.name] = _parse(row, text)
             given.append(row)
-    _check_refused(given, values)
+    _check_refused(given)
     _check_relations(values)
     notices = _notices(given, values)
     if values["CORS_ALLOWED_ORIGINS"] is None:
@@ -231,23 +235,10 @@ def _parse(row: Setting, text: str) -> Any:
         raise SettingsError(row.name, str(fault), row.kind.allowed) from None
 
 
-def _check_refused(given: list[Setting], values: Mapping[str, Any]) -> None:
+def _check_refused(given: list[Setting]) -> None:
     for row in given:
-        if row.effect != "refused":
-            continue
-        if row.name != "REDIS_URL":
+        if row.effect == "refused":
             raise SettingsError(row.name, "this version does not support it yet", "no value")
-        if values["JOIN_TOKEN_SECRET"] is None:
-            raise SettingsError(
-                "JOIN_TOKEN_SECRET",
-                "it is missing, and REDIS_URL needs it",
-                "32 characters or more, the same on every instance",
-            )
-        raise SettingsError(
-            "REDIS_URL",
-            "the Redis room store is not in this version yet",
-            "no value, for the embedded store",
-        )
 
 
 def _check_relations(values: Mapping[str, Any]) -> None:
@@ -257,6 +248,21 @@ def _check_relations(values: Mapping[str, Any]) -> None:
             "WS_PING_TIMEOUT_MS",
             f"{timeout} is not less than WS_PING_INTERVAL_MS ({interval})",
             f"a whole number from 10 to {interval - 1}",
+        )
+    if values["REDIS_URL"] is None:
+        return
+    if values["JOIN_TOKEN_SECRET"] is None:
+        raise SettingsError(
+            "JOIN_TOKEN_SECRET",
+            "it is missing, and REDIS_URL needs it",
+            "32 characters or more, the same on every instance",
+        )
+    if values["ROOM_KEY_TTL_MS"] <= LEASE_MS:
+        raise SettingsError(
+            "ROOM_KEY_TTL_MS",
+            f"{values['ROOM_KEY_TTL_MS']} is not more than an instance's lease, which counts"
+            " with REDIS_URL",
+            f"a whole number from {LEASE_MS + 1} to {7 * DAY}",
         )
 
 

@@ -111,7 +111,7 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
     ),
     "Rooms": (
         Setting("ROOM_MAX_PARTICIPANTS", "rooms.max_participants", integer(1, 1000), 10, "The most members of a room."),
-        Setting("ROOM_KEY_TTL_MS", "rooms.key_ttl_ms", integer(1000, 7 * DAY), 600_000, "How long a room that nobody joined is kept, in ms."),
+        Setting("ROOM_KEY_TTL_MS", "rooms.key_ttl_ms", integer(1000, 7 * DAY), 600_000, "How long a room that nobody joined is kept, in ms; with REDIS_URL, more than 10000."),
         Setting("ROOM_EMPTY_GRACE_MS", "rooms.empty_grace_ms", integer(0, DAY), 30_000, "How long a room waits for somebody to come back after its last member was lost, in ms."),
         Setting("QR_ROTATION_MS", "rooms.qr_rotation_ms", integer(100, DAY), 60_000, "How often a room gets a new invitation token, in ms."),
         Setting("MAX_ROOM_CREATES_PER_IP_PER_MIN", "rooms.max_creates_per_ip_per_min", integer(1, 1_000_000), 10, "Rooms that one address may create in a minute."),
@@ -122,9 +122,9 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
         Setting("NEXT_TOKEN_TTL_MS", "tokens.next_token_ttl_ms", integer(1000, 30 * DAY), DAY, "How long a member may come back with its `nextToken`, in ms."),
     ),
     "Redis": (
-        Setting("REDIS_URL", "redis.url", REDIS_URL, None, "The Redis server that instances share.", "refused", ""),
-        Setting("REDIS_COMMAND_TIMEOUT_MS", "redis.command_timeout_ms", integer(10, 60_000), 2000, "How long a Redis command may take, in ms.", "later"),
-        Setting("REDIS_CONNECT_TIMEOUT", "redis.connect_timeout_ms", integer(10, 600_000), 10_000, "How long connecting to Redis may take, in ms.", "later"),
+        Setting("REDIS_URL", "redis.url", REDIS_URL, None, "The Redis server that instances share; without it rooms live in this process alone. Needs JOIN_TOKEN_SECRET.", "now", ""),
+        Setting("REDIS_COMMAND_TIMEOUT_MS", "redis.command_timeout_ms", integer(10, 5000), 2000, "How long a Redis command may take, in ms."),
+        Setting("REDIS_CONNECT_TIMEOUT", "redis.connect_timeout_ms", integer(10, 600_000), 10_000, "How long connecting to Redis may take, in ms."),
     ),
     "HTTP": (
         Setting("HTTP_KEEP_ALIVE_TIMEOUT_MS", "http.keep_alive_timeout_ms", integer(1000, HOUR), 65_000, "How long an idle HTTP connection is kept, in ms."),

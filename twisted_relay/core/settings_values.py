@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from twisted_relay.core.redis_url import parse_redis_url
+
 _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off"})
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
@@ -160,19 +162,16 @@ def is_placeholder(secret: bytes | None) -> bool:
 
 def _parse_redis_url(text: str) -> str:
     try:
-        parts = urlsplit(text)
-        port = parts.port
-    except ValueError:
-        # Not the value itself: a URL of Redis may hold a password.
-        raise Fault("the value is not a URL") from None
-    if parts.scheme not in ("redis", "rediss"):
-        raise Fault("the URL has another scheme")
-    if not parts.hostname or port == 0:
-        raise Fault("the URL names no server")
+        parse_redis_url(text)
+    except ValueError as error:
+        # Its text, which never holds the URL: that may have a password in it.
+        raise Fault(str(error)) from None
     return text
 
 
-REDIS_URL = Kind("a URL like redis://host:6379/0 or rediss://host:6379/0", _parse_redis_url)
+REDIS_URL = Kind(
+    "a URL like redis://host:6379/0, rediss://host:6379/0 or unix:///path", _parse_redis_url
+)
 
 
 def _parse_host(text: str) -> str:
