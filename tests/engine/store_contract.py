@@ -1,97 +1,28 @@
-"""What any room store must do. A subclass says how to make one and how time passes for it.
+"""What any room store must do: inherit `StoreContract`, say how to make a store and how time
+passes for it, and name the class ``Test...``."""
 
-Only `IRoomStore` is used, and every call is awaited, so that a store with a server behind it can
-be held to the same tests. Time passes by `pass_time`, which a store on a fake clock answers at
-once and a store on a server may answer by waiting; the times to live used here are short.
-"""
+from store_case import CAPACITY, CREATES, GRACE, KEY_TTL
+from store_leases import LeaseTests
+from store_registration import RegistrationTests
 
-import itertools
-from abc import ABC, abstractmethod
-from types import SimpleNamespace
-
-import pytest
-
-from twisted_relay.core.errors import Code, RelayError
-from twisted_relay.engine.interfaces import Entry, IRoomStore, QrToken, StoreStatus
-
-#: Milliseconds; short enough to be waited for.
-KEY_TTL, GRACE, CAPACITY, CREATES = 4_000, 1_000, 3, 5
+from twisted_relay.core.errors import Code
+from twisted_relay.engine.interfaces import QrToken, StoreStatus
 
 
-class StoreContract(ABC):
-    """Inherit, implement the three abstract methods, and name the class ``Test...``."""
-
-    @abstractmethod
-    async def make_store(self, limits):
-        """A started store with these `RoomLimits`."""
-
-    @abstractmethod
-    async def pass_time(self, seconds):
-        """Let time pass for the stores made."""
-
-    @abstractmethod
-    def now_ms(self):
-        """Unix time in milliseconds, as the stores made see it."""
-
-    async def store(self, **over):
-        limits = {
-            "max_participants": CAPACITY,
-            "key_ttl_ms": KEY_TTL,
-            "empty_grace_ms": GRACE,
-            "qr_rotation_ms": 2_000,
-            "max_creates_per_ip_per_min": CREATES,
-        } | over
-        store = await self.make_store(SimpleNamespace(**limits))
-        assert IRoomStore.providedBy(store)
-        return store
-
-    _names = itertools.count()
-
-    def name(self, what="id"):
-        return f"{what}-{next(self._names):06}"
-
-    def qr(self, ttl_ms=60_000):
-        return QrToken(self.name("qr"), self.now_ms() + ttl_ms)
-
-    def newcomer(self, token_id=None, **over):
-        return Entry(
-            **(
-                {
-                    "member_id": self.name("member"),
-                    "token_id": token_id or self.name("jti"),
-                    "token_expires_ms": self.now_ms() + 60_000,
-                }
-                | over
-            )
-        )
-
-    def returning(self, member_id, generation):
-        return Entry(member_id, generation=generation)
-
-    async def room(self, store, address="", entry=None):
-        """A new room: its id, its creator's entry, the seat, the QR token."""
-        room_id, entry, qr = self.name("room"), entry or Entry(self.name("member")), self.qr()
-        seat = await store.create(room_id, address or self.name("address"), entry, qr)
-        return room_id, entry, seat, qr
-
-    async def refusal(self, awaitable):
-        with pytest.raises(RelayError) as caught:
-            await awaitable
-        return caught.value
-
+class StoreContract(LeaseTests, RegistrationTests):
     # Creating
 
     async def test_a_new_room_has_its_creator_as_member_number_1(self):
         store = await self.store()
         room_id, _, seat, _ = await self.room(store)
-        assert (seat.participants, seat.number, seat.qr_spent) == (1, 1, False)
+        assert (seat.standing.participants, seat.number, seat.qr_spent) == (1, 1, False)
         assert await store.exists(room_id)
 
     async def test_an_empty_room_has_no_seat_and_can_be_joined(self):
-        store = await self.store()
-        assert await store.create("empty-room", self.name("address"), None, None) is None
-        assert await store.exists("empty-room")
-        assert (await store.join("empty-room", self.newcomer())).participants == 1
+        store, room_id = await self.store(), self.name("room")
+        assert await store.create(room_id, self.name("address"), None, None) is None
+        assert await store.exists(room_id)
+        assert (await store.join(room_id, self.newcomer())).standing.participants == 1
 
     async def test_an_address_that_creates_too_many_rooms_is_told_when_to_try_again(self):
         store = await self.store()
@@ -121,7 +52,7 @@ class StoreContract(ABC):
         store = await self.store()
         room_id, *_ = await self.room(store)
         seats = [await store.join(room_id, self.newcomer()) for _ in range(2)]
-        assert [seat.participants for seat in seats] == [2, 3]
+        assert [seat.standing.participants for seat in seats] == [2, 3]
 
     async def test_a_room_that_does_not_exist_cannot_be_joined(self):
         store = await self.store()
@@ -145,13 +76,13 @@ class StoreContract(ABC):
 
     async def test_a_token_is_spent_only_by_a_join_that_succeeds(self):
         store = await self.store(max_participants=2)
-        room_id, creator, seat, _ = await self.room(store)
+        room_id, creator, *_ = await self.room(store)
         other = self.newcomer()
         await store.join(room_id, other)
         full = await self.refusal(store.join(room_id, self.newcomer("kept")))
         assert full.code is Code.ROOM_FULL
-        await store.leave(room_id, creator.member_id, seat.epoch, True)
-        assert (await store.join(room_id, self.newcomer("kept"))).participants == 2
+        await self.leave(store, room_id, creator, for_good=True)
+        assert (await store.join(room_id, self.newcomer("kept"))).standing.participants == 2
 
     async def test_a_spent_token_is_told_as_such_even_in_a_full_room(self):
         store = await self.store(max_participants=2)
@@ -162,11 +93,11 @@ class StoreContract(ABC):
 
     async def test_a_spent_token_is_told_as_such_when_its_room_has_gone(self):
         store = await self.store()
-        room_id, creator, seat, _ = await self.room(store)
+        room_id, creator, *_ = await self.room(store)
         guest = self.newcomer("spent")
-        taken = await store.join(room_id, guest)
-        await store.leave(room_id, creator.member_id, seat.epoch, True)
-        await store.leave(room_id, guest.member_id, taken.epoch, True)
+        await store.join(room_id, guest)
+        await self.leave(store, room_id, creator, for_good=True)
+        await self.leave(store, room_id, guest, for_good=True)
         again = await self.refusal(store.join(room_id, self.newcomer("spent")))
         assert again.code is Code.TOKEN_REPLAY
 
@@ -196,7 +127,7 @@ class StoreContract(ABC):
             guest = self.newcomer()
             taken = await store.join(room_id, guest)
             numbers.append(taken.number)
-            await store.leave(room_id, guest.member_id, taken.epoch, True)
+            await self.leave(store, room_id, guest, for_good=True)
         assert len(set(numbers)) == 5
 
     async def test_no_automatic_label_repeats_that_of_a_member_who_asked_for_it(self):
@@ -213,33 +144,33 @@ class StoreContract(ABC):
         store = await self.store()
         room_id, *_ = await self.room(store)
         guest = self.newcomer()
-        seat = await store.join(room_id, guest)
-        assert await store.leave(room_id, guest.member_id, seat.epoch, False) == 1
+        await store.join(room_id, guest)
+        assert (await self.leave(store, room_id, guest)).participants == 1
 
     async def test_a_seat_is_given_back_once(self):
         store = await self.store()
         room_id, *_ = await self.room(store)
         guest = self.newcomer()
-        seat = await store.join(room_id, guest)
-        await store.leave(room_id, guest.member_id, seat.epoch, False)
-        assert await store.leave(room_id, guest.member_id, seat.epoch, False) is None
-        assert (await store.join(room_id, self.newcomer())).participants == 2
+        await store.join(room_id, guest)
+        await self.leave(store, room_id, guest)
+        assert await self.leave(store, room_id, guest) is None
+        assert (await store.join(room_id, self.newcomer())).standing.participants == 2
 
     async def test_leaving_a_room_that_does_not_exist_changes_nothing(self):
         store = await self.store()
-        assert await store.leave("no-such-room", "nobody", 1, True) is None
+        assert await self.leave(store, "no-such-room", self.entry(), for_good=True) is None
         assert not await store.exists("no-such-room")
 
     async def test_a_room_whose_last_member_leaves_for_good_is_gone_at_once(self):
         store = await self.store()
-        room_id, creator, seat, _ = await self.room(store)
-        assert await store.leave(room_id, creator.member_id, seat.epoch, True) == 0
+        room_id, creator, *_ = await self.room(store)
+        assert (await self.leave(store, room_id, creator, for_good=True)).participants == 0
         assert not await store.exists(room_id)
 
     async def test_a_room_whose_last_member_is_cut_off_waits_for_the_grace_time(self):
         store = await self.store()
-        room_id, creator, seat, _ = await self.room(store)
-        assert await store.leave(room_id, creator.member_id, seat.epoch, False) == 0
+        room_id, creator, *_ = await self.room(store)
+        assert (await self.leave(store, room_id, creator)).participants == 0
         await self.pass_time(GRACE / 1000 * 0.6)
         assert await store.exists(room_id)
         await self.pass_time(GRACE / 1000 * 0.8)
@@ -247,74 +178,75 @@ class StoreContract(ABC):
 
     async def test_without_a_grace_time_an_empty_room_is_gone_at_once(self):
         store = await self.store(empty_grace_ms=0)
-        room_id, creator, seat, _ = await self.room(store)
-        await store.leave(room_id, creator.member_id, seat.epoch, False)
+        room_id, creator, *_ = await self.room(store)
+        await self.leave(store, room_id, creator)
         assert not await store.exists(room_id)
 
     # Coming back
 
-    async def test_one_who_comes_back_holds_one_seat_with_a_new_epoch(self):
+    async def test_one_who_comes_back_holds_one_seat_by_the_new_hold(self):
         store = await self.store()
-        room_id, creator, seat, _ = await self.room(store)
-        back = await store.join(room_id, self.returning(creator.member_id, 1))
-        assert back.participants == 1
-        assert back.epoch != seat.epoch
+        room_id, creator, *_ = await self.room(store)
+        back = self.returning(creator, 1)
+        assert (await store.join(room_id, back)).standing.participants == 1
+        assert (await self.leave(store, room_id, back)).participants == 0
 
     async def test_the_leave_of_a_replaced_holder_changes_nothing(self):
         store = await self.store()
-        room_id, creator, seat, _ = await self.room(store)
-        await store.join(room_id, self.returning(creator.member_id, 1))
-        assert await store.leave(room_id, creator.member_id, seat.epoch, True) is None
-        assert (await store.join(room_id, self.newcomer())).participants == 2
+        room_id, creator, *_ = await self.room(store)
+        await store.join(room_id, self.returning(creator, 1))
+        assert await self.leave(store, room_id, creator, for_good=True) is None
+        assert (await store.join(room_id, self.newcomer())).standing.participants == 2
 
     async def test_a_held_seat_can_be_taken_back_in_a_full_room(self):
         store = await self.store()
         room_id, creator, *_ = await self.room(store)
         for _ in range(CAPACITY - 1):
             await store.join(room_id, self.newcomer())
-        back = await store.join(room_id, self.returning(creator.member_id, 1))
-        assert back.participants == CAPACITY
+        back = await store.join(room_id, self.returning(creator, 1))
+        assert back.standing.participants == CAPACITY
 
     async def test_a_seat_left_and_given_to_another_cannot_be_taken_back(self):
         store = await self.store()
-        room_id, creator, seat, _ = await self.room(store)
+        room_id, creator, *_ = await self.room(store)
         for _ in range(CAPACITY - 1):
             await store.join(room_id, self.newcomer())
-        await store.leave(room_id, creator.member_id, seat.epoch, False)
+        await self.leave(store, room_id, creator)
         await store.join(room_id, self.newcomer())
-        error = await self.refusal(store.join(room_id, self.returning(creator.member_id, 1)))
+        error = await self.refusal(store.join(room_id, self.returning(creator, 1)))
         assert error.code is Code.ROOM_FULL
 
     async def test_a_generation_serves_again_until_a_later_one_was_used(self):
         store = await self.store()
         room_id, creator, *_ = await self.room(store)
         for _ in range(2):
-            await store.join(room_id, self.returning(creator.member_id, 1))
-        await store.join(room_id, self.returning(creator.member_id, 2))
-        error = await self.refusal(store.join(room_id, self.returning(creator.member_id, 1)))
+            await store.join(room_id, self.returning(creator, 1))
+        await store.join(room_id, self.returning(creator, 2))
+        error = await self.refusal(store.join(room_id, self.returning(creator, 1)))
         assert error.code is Code.TOKEN_REPLAY
 
     async def test_generations_are_remembered_while_the_member_is_away(self):
         store = await self.store()
         room_id, creator, *_ = await self.room(store)
         await store.join(room_id, self.newcomer())
-        back = await store.join(room_id, self.returning(creator.member_id, 2))
-        await store.leave(room_id, creator.member_id, back.epoch, False)
-        error = await self.refusal(store.join(room_id, self.returning(creator.member_id, 1)))
+        back = self.returning(creator, 2)
+        await store.join(room_id, back)
+        await self.leave(store, room_id, back)
+        error = await self.refusal(store.join(room_id, self.returning(creator, 1)))
         assert error.code is Code.TOKEN_REPLAY
 
     async def test_coming_back_in_the_grace_time_keeps_the_room(self):
         store = await self.store()
-        room_id, creator, seat, _ = await self.room(store)
-        await store.leave(room_id, creator.member_id, seat.epoch, False)
-        await store.join(room_id, self.returning(creator.member_id, 1))
+        room_id, creator, *_ = await self.room(store)
+        await self.leave(store, room_id, creator)
+        await store.join(room_id, self.returning(creator, 1))
         await self.pass_time(GRACE / 1000 * 2)
         assert await store.exists(room_id)
 
     async def test_coming_back_uses_up_no_number(self):
         store = await self.store()
         room_id, creator, seat, _ = await self.room(store)
-        await store.join(room_id, self.returning(creator.member_id, 1))
+        await store.join(room_id, self.returning(creator, 1))
         assert (await store.join(room_id, self.newcomer())).number == seat.number + 1
 
     # Time
@@ -328,23 +260,23 @@ class StoreContract(ABC):
 
     async def test_a_renewed_room_lives_on_for_its_whole_time(self):
         store = await self.store()
-        room_id, *_ = await self.room(store)
+        room_id, creator, *_ = await self.room(store)
         for _ in range(2):
             await self.pass_time(KEY_TTL / 1000 * 0.7)
-            await store.renew(room_id)
+            await store.renew(room_id, creator.lease)
         assert await store.exists(room_id)
 
     async def test_renewing_does_not_prolong_the_life_of_an_empty_room(self):
         store = await self.store()
-        room_id, creator, seat, _ = await self.room(store)
-        await store.leave(room_id, creator.member_id, seat.epoch, False)
-        await store.renew(room_id)
+        room_id, creator, *_ = await self.room(store)
+        await self.leave(store, room_id, creator)
+        assert await store.renew(room_id, creator.lease) is None
         await self.pass_time(GRACE / 1000 + 0.5)
         assert not await store.exists(room_id)
 
     async def test_renewing_brings_no_room_into_being(self):
         store = await self.store()
-        await store.renew("no-such-room")
+        assert await store.renew("no-such-room", self.name("lease")) is None
         assert not await store.exists("no-such-room")
 
     # The QR token
@@ -373,7 +305,7 @@ class StoreContract(ABC):
         room_id, *_ = await self.room(store)
         short = QrToken(self.name("qr"), self.now_ms() + 500)
         room_id = self.name("room")
-        await store.create(room_id, self.name("address"), Entry(self.name("member")), short)
+        await store.create(room_id, self.name("address"), self.entry(), short)
         await self.pass_time(1)
         fresh = self.qr()
         assert await store.rotate_qr(room_id, fresh, "something-else") == fresh
