@@ -40,15 +40,17 @@ class StoreCase(ABC):
     def let_reap(self, allowed):
         """From now on the stores made may, or may not, drop lapsed leases."""
 
-    async def store(self, lease_ms=LONG_LEASE, **over):
-        limits = {
+    def limits(self, **over):
+        return {
             "max_participants": CAPACITY,
             "key_ttl_ms": KEY_TTL,
             "empty_grace_ms": GRACE,
             "qr_rotation_ms": 2_000,
             "max_creates_per_ip_per_min": CREATES,
         } | over
-        store = await self.make_store(SimpleNamespace(**limits), lease_ms)
+
+    async def store(self, lease_ms=LONG_LEASE, **over):
+        store = await self.make_store(SimpleNamespace(**self.limits(**over)), lease_ms)
         assert IRoomStore.providedBy(store)
         return store
 
