@@ -175,11 +175,18 @@ class LateStore:
     async def join(self, room_id, entry):
         return await self._pass("join", room_id, entry)
 
-    async def leave(self, room_id, member_id, epoch, for_good):
-        return await self._pass("leave", room_id, member_id, epoch, for_good)
+    async def leave(self, room_id, member_id, hold, for_good):
+        return await self._pass("leave", room_id, member_id, hold, for_good)
 
-    async def renew(self, room_id):
-        return await self._pass("renew", room_id)
+    async def renew(self, room_id, lease):
+        return await self._pass("renew", room_id, lease)
+
+    async def register(self, room_id, registration):
+        return await self._pass("register", room_id, registration)
+
+    @property
+    def settles_after(self):
+        return self.behind.settles_after
 
     async def exists(self, room_id):
         return await self._pass("exists", room_id)

@@ -2,10 +2,42 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+import attrs
+
+if TYPE_CHECKING:
+    from twisted_relay.core.span import Span
+
+_AUTOMATIC_LABEL = re.compile(r"P([1-9][0-9]{0,8})")
 
 ClientT = TypeVar("ClientT")
+
+
+@attrs.frozen
+class Standing:
+    """A room's membership at one moment.
+
+    Attributes:
+        revision: counts each change of the room's membership, and never goes back; of two
+            standings of a room the higher is the later.
+        participants: members of the whole room.
+        leases: the stays that have members there.
+        reaped: whether the very step that gave this answer dropped a lapsed lease.
+    """
+
+    revision: int
+    participants: int
+    leases: frozenset[str]
+    reaped: bool = False
+
+
+def automatic_number(label: str | None) -> int:
+    """The n of a label ``P<n>``, else 0."""
+    match = _AUTOMATIC_LABEL.fullmatch(label or "")
+    return int(match[1]) if match else 0
 
 
 class Member(Generic[ClientT]):
@@ -14,27 +46,31 @@ class Member(Generic[ClientT]):
     Attributes:
         id: the member's id, random, for life.
         label: the name that the others see.
-        epoch: which holding of the seat this is; a store write with an older one is void.
-        generation: the generation of the token that was used to come in.
+        hold: names this holding of the seat; a store write with another one is void.
+        since: the room's revision with which it came.
+        came_with: the generation of the token that was used to come in.
+        generation: the generation of the last token that was handed out.
         client: whoever hears the room in this seat.
     """
 
-    __slots__ = ("client", "epoch", "generation", "id", "label", "room")
+    __slots__ = ("came_with", "client", "generation", "hold", "id", "label", "room", "since")
 
     def __init__(
         self,
         room: Room[ClientT],
         id: str,
         label: str,
-        epoch: int,
+        hold: str,
+        since: int,
         generation: int,
         client: ClientT,
     ) -> None:
         self.room = room
         self.id = id
         self.label = label
-        self.epoch = epoch
-        self.generation = generation
+        self.hold = hold
+        self.since = since
+        self.came_with = self.generation = generation
         self.client = client
 
 
@@ -42,17 +78,20 @@ class Room(Generic[ClientT]):
     """One room's members in this process, in the order in which they came.
 
     Attributes:
-        participants: members over all processes, as the store last said.
-        qr_id: the ``jti`` of the QR token last shown to the room.
+        span: this process's part in the room.
+        participants: members over all processes, as those here were last told.
+        qr_id, qr_expires_ms: the ``jti`` of the QR token last shown to the room, and its expiry.
     """
 
-    __slots__ = ("id", "members", "participants", "qr_id", "queue")
+    __slots__ = ("id", "members", "participants", "qr_expires_ms", "qr_id", "queue", "span")
 
-    def __init__(self, id: str) -> None:
+    def __init__(self, id: str, span: Span) -> None:
         self.id = id
+        self.span = span
         self.members: dict[str, Member[ClientT]] = {}
         self.participants = 0
         self.qr_id = ""
+        self.qr_expires_ms = 0
         #: Encoded frames that wait for the end of this reactor turn, each with whom it skips.
         self.queue: list[tuple[bytes, Member[ClientT] | None]] = []
 
@@ -77,14 +116,22 @@ class Rooms(Generic[ClientT]):
         return self._rooms.get(room_id)
 
     def enter(
-        self, room_id: str, id: str, label: str, epoch: int, generation: int, client: ClientT
+        self,
+        room_id: str,
+        span: Span,
+        id: str,
+        label: str,
+        hold: str,
+        since: int,
+        generation: int,
+        client: ClientT,
     ) -> tuple[Member[ClientT], Member[ClientT] | None]:
         """Take a seat; returns the member, and the one that held the seat here before, if any."""
         room = self._rooms.get(room_id)
         if room is None:
-            room = self._rooms[room_id] = Room(room_id)
+            room = self._rooms[room_id] = Room(room_id, span)
         replaced = room.members.pop(id, None)
-        member = Member(room, id, label, epoch, generation, client)
+        member = Member(room, id, label, hold, since, generation, client)
         room.members[id] = member
         return member, replaced
 

@@ -5,6 +5,10 @@ in the order given; after `RoomCreate` or `JoinRequest`, call `joined` or `refus
 `Leave`, call `left` once. Between such an intent and its outcome the session is *waiting*: frames
 that arrive are parked, and `resume` hands out what they ask for, still in order. What can be
 parked is bounded by the buckets, which are spent when a frame arrives.
+
+A message may be *under way*: its copy, or its ACK, is still to come. More messages may follow it,
+but what is answered in another way is parked until nothing is under way, so that answers keep
+their order. The caller says `sent` for each such message, and `arrived` when it has been answered.
 """
 
 from __future__ import annotations
@@ -76,6 +80,9 @@ _NEXT = {
 }
 
 
+_MESSAGES = (wire.AppMsg, wire.MediaMsg)
+
+
 class Session:
     """The state of one connection.
 
@@ -84,7 +91,7 @@ class Session:
         now: seconds, from any clock that only goes forward.
     """
 
-    __slots__ = ("_bytes", "_limits", "_messages", "_parked", "room_id", "state")
+    __slots__ = ("_bytes", "_limits", "_messages", "_parked", "_under_way", "room_id", "state")
 
     def __init__(self, limits: Limits, now: float) -> None:
         self._limits = limits
@@ -93,13 +100,16 @@ class Session:
         burst = max(limits.max_bytes_per_10s, limits.max_ws_msg_bytes)
         self._bytes = Bucket(burst, limits.max_bytes_per_10s / 10, now)
         self._parked: collections.deque[bytes] = collections.deque()
+        self._under_way = 0
         self.state = State.LOBBY
         self.room_id: str | None = None
 
     @property
     def waiting(self) -> bool:
         """Whether an outcome is awaited, and frames are parked until then."""
-        return self.state is State.ENTERING or self.state is State.LEAVING
+        if self.state is State.ENTERING or self.state is State.LEAVING:
+            return True
+        return bool(self._under_way and self._parked)
 
     @property
     def is_closed(self) -> bool:
@@ -112,10 +122,13 @@ class Session:
             return None
         if not (self._messages.spend(1, now) and self._bytes.spend(len(payload), now)):
             return Close.RATE_LIMIT
-        if self.state is State.ENTERING or self.state is State.LEAVING:
+        if self.state is State.ENTERING or self.state is State.LEAVING or self._parked:
             self._parked.append(payload)
             return None
-        return self._decide(payload)
+        intent = self._decide(payload)
+        if intent is None:
+            self._parked.append(payload)
+        return intent
 
     def admits_frame(self, now: float) -> bool:
         """A frame came that carries no message of its own; False if that is one too many."""
@@ -123,8 +136,21 @@ class Session:
 
     def resume(self) -> Iterator[Intent]:
         """What the parked frames ask for, until one of them must be waited for again."""
-        while self._parked and not self.waiting and self.state is not State.CLOSED:
-            yield self._decide(self._parked.popleft())
+        while self._parked and self.state in (State.LOBBY, State.IN_ROOM):
+            intent = self._decide(self._parked[0])
+            if intent is None:
+                return
+            self._parked.popleft()
+            yield intent
+
+    def sent(self) -> None:
+        """A message of this client is under way."""
+        self._under_way += 1
+
+    def arrived(self) -> bool:
+        """A message has been answered; whether there may now be something to `resume`."""
+        self._under_way -= 1
+        return not self._under_way and bool(self._parked)
 
     def joined(self, room_id: str) -> None:
         """The create or join succeeded."""
@@ -145,12 +171,15 @@ class Session:
         self.state = State.CLOSED
         self._parked.clear()
 
-    def _decide(self, payload: bytes) -> Intent:
+    def _decide(self, payload: bytes) -> Intent | None:
+        """What a frame asks for; None if that must wait, and then nothing has changed."""
         try:
             frame = wire.decode(payload, self._limits.max_app_ciphertext_bytes)
         except wire.NotAFrame:
             return Close.INVALID_MESSAGE
         except wire.InvalidFrame as invalid:
+            if self._under_way:
+                return None
             return Refusal(invalid.error, invalid.re, invalid.kind)
         kind = type(frame)
         code = _REFUSED[self.state].get(kind)
@@ -158,6 +187,8 @@ class Session:
             body = frame.body
             if not isinstance(body, wire.EmptyBody) and getattr(body, "roomId", "") != self.room_id:
                 code = Code.NOT_IN_ROOM
+        if self._under_way and (code is not None or kind not in _MESSAGES):
+            return None
         if code is not None:
             return Refusal(RelayError(code), frame.id, str(kind.__struct_config__.tag))
         self.state = _NEXT.get(kind, self.state)

@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable
 
 import attrs
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
-from twisted_relay.engine.interfaces import IRoomStore, StoreUnavailable
+from twisted_relay.engine.interfaces import IRoomStore, Standing, StoreUnavailable
 
 #: Seconds between two attempts while the store cannot be reached.
 _PAUSE = 1.0
@@ -21,10 +21,10 @@ _PAUSE = 1.0
 class _Leave:
     room_id: str
     member_id: str
-    epoch: int
+    hold: str
     for_good: bool
-    late: Callable[[str, int], None]
-    outcome: Deferred[int | None] = attrs.field(factory=Deferred)
+    late: Callable[[str, Standing], None]
+    outcome: Deferred[Standing | None] = attrs.field(factory=Deferred)
 
 
 class Departures:
@@ -36,42 +36,71 @@ class Departures:
     def __init__(self, clock: IReactorTime, store: IRoomStore) -> None:
         self._clock = clock
         self._store = store
+        self._later: set[IDelayedCall] = set()
         self._queue: collections.deque[_Leave] = collections.deque()
         self._working = False
         self._pause: Deferred[None] | None = None
         self._stopped = False
 
     def __len__(self) -> int:
-        return len(self._queue)
+        return len(self._queue) + len(self._later)
 
     def add(
         self,
         room_id: str,
         member_id: str,
-        epoch: int,
+        hold: str,
         for_good: bool,
-        late: Callable[[str, int], None],
-    ) -> Awaitable[int | None]:
+        late: Callable[[str, Standing], None],
+    ) -> Awaitable[Standing | None]:
         """Give a seat back; the outcome is that of `IRoomStore.leave`.
 
         Fails with `StoreUnavailable` as soon as the store is found to be away; the attempts go on
         behind it, and when the seat is given back after all, `late` is called with the room's id
-        and the members left.
+        and how it stands then.
         """
-        leave = _Leave(room_id, member_id, epoch, for_good, late)
-        self._queue.append(leave)
-        if self._pause is not None:
-            leave.outcome.errback(StoreUnavailable())
-        elif not self._working:
-            self._working = True
-            Deferred.fromCoroutine(self._work())
+        leave = _Leave(room_id, member_id, hold, for_good, late)
+        self._enqueue(leave)
         return leave.outcome
+
+    def add_later(
+        self,
+        seconds: float,
+        room_id: str,
+        member_id: str,
+        hold: str,
+        for_good: bool,
+        late: Callable[[str, Standing], None],
+    ) -> None:
+        """Give back, after some time, a seat that may or may not have been given; `late` is
+        called if it had been."""
+
+        def add() -> None:
+            self._later.discard(call)
+            leave = _Leave(room_id, member_id, hold, for_good, late)
+            leave.outcome.callback(None)
+            self._enqueue(leave)
+
+        call = self._clock.callLater(seconds, add)
+        self._later.add(call)
 
     def stop(self) -> None:
         """Try no more."""
         self._stopped = True
+        for call in self._later:
+            call.cancel()
+        self._later.clear()
         if self._pause is not None:
             self._pause.cancel()
+
+    def _enqueue(self, leave: _Leave) -> None:
+        self._queue.append(leave)
+        if self._pause is not None:
+            if not leave.outcome.called:
+                leave.outcome.errback(StoreUnavailable())
+        elif not self._working:
+            self._working = True
+            Deferred.fromCoroutine(self._work())
 
     async def _work(self) -> None:
         try:
@@ -79,7 +108,7 @@ class Departures:
                 leave = self._queue[0]
                 try:
                     left = await self._store.leave(
-                        leave.room_id, leave.member_id, leave.epoch, leave.for_good
+                        leave.room_id, leave.member_id, leave.hold, leave.for_good
                     )
                 except StoreUnavailable:
                     await self._wait()

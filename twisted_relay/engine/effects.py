@@ -4,19 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import attrs
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from twisted_relay.core import wire
+from twisted_relay.core.bus import Message
 from twisted_relay.core.errors import Close, Code, RelayError
 from twisted_relay.core.session import Intent, Refusal
-from twisted_relay.engine.client import Client
+from twisted_relay.core.span import Said
+from twisted_relay.engine.client import Client, Seated
 from twisted_relay.engine.deadlines import Deadlines
 from twisted_relay.engine.fanout import Fanout
 from twisted_relay.engine.interfaces import StoreUnavailable
 from twisted_relay.engine.membership import Membership
 from twisted_relay.engine.metrics import Metrics
 from twisted_relay.engine.notices import Notices
+
+
+@attrs.frozen
+class _Speaker:
+    """Who is to hear what became of a message, and of which."""
+
+    client: Client
+    frame_id: str
 
 
 class Effects:
@@ -53,7 +64,11 @@ class Effects:
             received["APP_MSG"] += 1
             member = client.member
             if member is not None:
-                self._fanout.post(member.room, "APP_MSG", wire.encode_app_msg(intent, member.id))
+                room, frame = member.room, wire.encode_app_msg(intent, member.id)
+                if room.span.local:
+                    self._fanout.post(room, "APP_MSG", frame)
+                else:
+                    self._send(member, Message("APP_MSG", "", frame), intent.id)
         elif isinstance(intent, wire.MediaMsg):
             received["MEDIA_MSG"] += 1
             self._relay_media(client, intent)
@@ -73,17 +88,34 @@ class Effects:
                 self._broken, client, kind
             )
 
+    def settled(self, said: Said, handed: bool) -> None:
+        """A message that was under way was handed to the room, or was not."""
+        speaker = said.speaker
+        if not isinstance(speaker, _Speaker) or speaker.client.session.is_closed:
+            return
+        client = speaker.client
+        if not handed:
+            self._refuse(client, RelayError(Code.UNAVAILABLE), speaker.frame_id)
+        elif isinstance(said.item, Message) and said.item.kind == "MEDIA_MSG":
+            self._notices.answer(client, "ACK", {}, speaker.frame_id)
+        if client.session.arrived():
+            self._resume(client)
+
     def _relay_media(self, client: Client, frame: wire.MediaMsg) -> None:
         member = client.member
         if member is None:
             return
-        self._fanout.post(
-            member.room,
-            "MEDIA_MSG",
-            wire.encode_media_msg(frame, member.id, member.label),
-            skip=member,
-        )
-        self._notices.answer(client, "ACK", {}, frame.id)
+        room, encoded = member.room, wire.encode_media_msg(frame, member.id, member.label)
+        if room.span.local:
+            self._fanout.post(room, "MEDIA_MSG", encoded, skip=member)
+            self._notices.answer(client, "ACK", {}, frame.id)
+        else:
+            self._send(member, Message("MEDIA_MSG", member.id, encoded), frame.id)
+
+    def _send(self, member: Seated, message: Message, frame_id: str) -> None:
+        """Pass a message on to a room that is not on this instance alone."""
+        member.client.session.sent()
+        member.room.span.say(Said(message, _Speaker(member.client, frame_id)))
 
     async def _await_outcome(
         self, client: Client, frame: wire.RoomCreate | wire.JoinRequest | wire.Leave

@@ -14,6 +14,7 @@ import attrs
 from zope.interface import Attribute, Interface
 
 from twisted_relay.core.errors import Close
+from twisted_relay.core.rooms import Standing as Standing
 
 #: Seconds after which a lease that was not renewed has lapsed, by the store's clock.
 LEASE_SECONDS = 10.0
@@ -54,24 +55,6 @@ class Entry:
     token_expires_ms: int = 0
     generation: int | None = None
     label_number: int = 0
-
-
-@attrs.frozen
-class Standing:
-    """A room's membership at one moment.
-
-    Attributes:
-        revision: counts each change of the room's membership, and never goes back; of two
-            standings of a room the higher is the later.
-        participants: members of the whole room.
-        leases: the stays that have members there.
-        reaped: whether the very step that gave this answer dropped a lapsed lease.
-    """
-
-    revision: int
-    participants: int
-    leases: frozenset[str]
-    reaped: bool = False
 
 
 @attrs.frozen

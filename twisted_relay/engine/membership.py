@@ -7,32 +7,32 @@ nobody is handed back at once.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from twisted_relay.core import wire
-from twisted_relay.core.errors import Code, RelayError
-from twisted_relay.core.rooms import Rooms
-from twisted_relay.engine.client import Client, LocalRoom, Seated
+from twisted_relay.core.bus import Occupant, Tell
+from twisted_relay.core.errors import Close, Code, RelayError
+from twisted_relay.core.rooms import Rooms, Standing, automatic_number
+from twisted_relay.engine.client import Client, Seated
 from twisted_relay.engine.departures import Departures
 from twisted_relay.engine.fanout import Fanout
 from twisted_relay.engine.interfaces import Entry, IRoomStore, Seat, StoreUnavailable
 from twisted_relay.engine.issuer import Issuer
 from twisted_relay.engine.metrics import Metrics
 from twisted_relay.engine.notices import Notices
+from twisted_relay.engine.place import Place
+from twisted_relay.engine.spans import Spans
 from twisted_relay.engine.upkeep import Upkeep
-
-_AUTOMATIC_LABEL = re.compile(r"P([1-9][0-9]{0,8})")
 
 
 class Membership:
     """Carries out creates, joins, leaves and drops.
 
     Args:
-        replaced: called with a client whose seat was taken back by another connection.
+        close: ends the connection of a member whose seat is lost.
         broken: called with the failure of what nobody waits for, and what it was about.
     """
 
@@ -40,44 +40,59 @@ class Membership:
         self,
         store: IRoomStore,
         rooms: Rooms[Client],
+        spans: Spans,
         issuer: Issuer,
         fanout: Fanout,
         notices: Notices,
         upkeep: Upkeep,
         departures: Departures,
         metrics: Metrics,
-        replaced: Callable[[Client], None],
+        close: Callable[[Client, Close], None],
         broken: Callable[[Failure, str], None],
     ) -> None:
         self._store = store
         self._rooms = rooms
+        self._spans = spans
         self._issuer = issuer
         self._fanout = fanout
         self._notices = notices
         self._upkeep = upkeep
         self._departures = departures
         self._metrics = metrics
-        self._replaced = replaced
+        self._close = close
         self._broken = broken
 
     async def create(self, client: Client, frame: wire.RoomCreate) -> None:
         """ROOM_CREATE. Raises RelayError or StoreUnavailable, and then nothing has changed."""
         room_id, qr = self._issuer.random_id(), self._issuer.fresh_qr()
-        entry = Entry(self._issuer.random_id(), label_number=_number_of(frame.body.label))
-        seat = await self._store.create(room_id, client.connection.address_key, entry, qr)
-        if seat is None:
-            raise StoreUnavailable
-        member = self._enter(client, room_id, entry, seat, _cut(frame.body.label))
-        if member is None:
-            return
-        self._upkeep.shows_qr(member.room, qr)
-        self._notices.created(
-            member,
-            self._issuer.qr_token(room_id, qr),
-            self._issuer.next_token(member),
-            frame.id,
-        )
-        self._notices.stats(member.room)
+        place = self._spans.open(room_id)
+        try:
+            await self._spans.ready(place)
+            entry = Entry(
+                self._issuer.random_id(),
+                self._issuer.random_id(),
+                place.span.lease,
+                label_number=automatic_number(frame.body.label),
+            )
+            seat, since = await self._seat(
+                place,
+                entry,
+                self._store.create(room_id, client.connection.address_key, entry, qr),
+                for_good=True,
+            )
+            member = self._enter(client, place, entry, seat, since, _cut(frame.body.label))
+            if member is None:
+                return
+            self._upkeep.shows_qr(member.room, qr)
+            self._notices.created(
+                member,
+                self._issuer.qr_token(room_id, qr),
+                self._issuer.next_token(member),
+                frame.id,
+            )
+            self._spans.entered(place, member, quiet=True, taken=False)
+        finally:
+            self._spans.close(place)
 
     async def join(self, client: Client, frame: wire.JoinRequest) -> None:
         """JOIN_REQUEST. Raises RelayError or StoreUnavailable, and then nothing has changed."""
@@ -85,24 +100,29 @@ class Membership:
         claims = self._issuer.verify(body.qrToken or body.token or "", body.roomId)
         comes_back = claims.mid is not None
         label = _cut(body.label) or claims.lbl
-        entry = Entry(
-            member_id=claims.mid or self._issuer.random_id(),
-            token_id=None if comes_back else claims.jti,
-            token_expires_ms=claims.exp,
-            generation=claims.gen if comes_back else None,
-            label_number=_number_of(label),
-        )
-        seat = await self._store.join(body.roomId, entry)
-        member = self._enter(client, body.roomId, entry, seat, label)
-        if member is None:
-            return
-        room = member.room
-        self._notices.joined(member, self._issuer.next_token(member), comes_back, frame.id)
-        if not comes_back:
-            self._notices.has_entered(member)
-        self._notices.stats(room)
-        if seat.qr_spent or not room.qr_id:
-            self._upkeep.rotate_qr(room, claims.jti if seat.qr_spent else "")
+        place = self._spans.open(body.roomId)
+        try:
+            await self._spans.ready(place)
+            entry = Entry(
+                claims.mid or self._issuer.random_id(),
+                self._issuer.random_id(),
+                place.span.lease,
+                token_id=None if comes_back else claims.jti,
+                token_expires_ms=claims.exp,
+                generation=claims.gen if comes_back else None,
+                label_number=automatic_number(label),
+            )
+            seat, since = await self._seat(place, entry, self._store.join(body.roomId, entry))
+            member = self._enter(client, place, entry, seat, since, label)
+            if member is None:
+                return
+            self._notices.joined(member, self._issuer.next_token(member), comes_back, frame.id)
+            self._spans.entered(place, member, quiet=comes_back, taken=seat.taken_from is not None)
+            room = member.room
+            if seat.qr_spent or not room.qr_id:
+                self._upkeep.rotate_qr(room, claims.jti if seat.qr_spent else "")
+        finally:
+            self._spans.close(place)
 
     async def leave(self, client: Client, frame: wire.Leave) -> None:
         """LEAVE: answered once the store knows, or cannot be told for now."""
@@ -121,6 +141,15 @@ class Membership:
                 self._broken, "LEAVE"
             )
 
+    def put_out(self, member: Seated, why: Close) -> None:
+        """The store has given this seat away, or back: there is nothing to give back."""
+        room_id = member.room.id
+        self._unseat(member)
+        self._close(member.client, why)
+        place = self._spans.of(room_id)
+        if place is not None:
+            self._spans.let_go(place)
+
     async def create_empty(self, address_key: str) -> str:
         """A room that waits for its first member; its id."""
         room_id = self._issuer.random_id()
@@ -133,49 +162,69 @@ class Membership:
             raise RelayError(Code.NO_ROOM)
         return self._issuer.http_token(room_id)
 
+    async def _seat(
+        self, place: Place, entry: Entry, asked: Awaitable[Seat | None], for_good: bool = False
+    ) -> tuple[Seat, int]:
+        """The seat, once its holder may come in, and the revision with which it came."""
+        try:
+            seat = await asked
+            if seat is None:
+                raise StoreUnavailable
+            return seat, await self._spans.arrive(place, entry, seat)
+        except StoreUnavailable:
+            # It may have been given, or may still be: it is given back once that is certain.
+            self._departures.add_later(
+                self._store.settles_after,
+                place.room_id,
+                entry.member_id,
+                entry.hold,
+                for_good,
+                self._counted_late,
+            )
+            raise
+
     def _enter(
-        self, client: Client, room_id: str, entry: Entry, seat: Seat, label: str | None
+        self, client: Client, place: Place, entry: Entry, seat: Seat, since: int, label: str | None
     ) -> Seated | None:
-        here = self._rooms.get(room_id)
+        here = place.room
         if here is not None:
             # What was said before belongs to those who were there.
             self._fanout.flush(here)
         if client.session.is_closed:
-            self._hand_back(here, room_id, entry, seat)
+            self._hand_back(place, entry, seat, since)
             return None
         member, ghost = self._rooms.enter(
-            room_id,
+            place.room_id,
+            place.span,
             entry.member_id,
             label or f"P{seat.number}",
-            seat.epoch,
+            entry.hold,
+            since,
             entry.generation or 0,
             client,
         )
-        member.room.participants = seat.participants
+        member.room.participants = place.span.newest.participants
         client.member = member
-        client.session.joined(room_id)
+        client.session.joined(place.room_id)
         self._upkeep.seated(member)
         self._count_seats(+1)
         if ghost is not None:
-            self._replace(ghost)
+            self.put_out(ghost, Close.REPLACED)
         return member
 
-    def _replace(self, ghost: Seated) -> None:
-        """The store gave this seat to another connection: there is nothing to give back."""
-        self._unseat(ghost)
-        self._replaced(ghost.client)
-
-    def _hand_back(self, here: LocalRoom | None, room_id: str, entry: Entry, seat: Seat) -> None:
+    def _hand_back(self, place: Place, entry: Entry, seat: Seat, since: int) -> None:
         """The client went while its join was decided: the seat goes back, the token stays spent."""
-        ghost = here.members.get(entry.member_id) if here is not None else None
+        room = place.room
+        ghost = room.members.get(entry.member_id) if room is not None else None
         if ghost is not None:
-            self._replace(ghost)
-        label = None if ghost is None else ghost.label
+            self.put_out(ghost, Close.REPLACED)
+        elif seat.taken_from is not None:
+            self._spans.passed_by(place, Occupant(entry.member_id, "", since))
         Deferred.fromCoroutine(
-            self._return_seat(room_id, entry.member_id, seat.epoch, False, label)
+            self._return_seat(place.room_id, entry.member_id, entry.hold, False, ghost is not None)
         ).addErrback(self._broken, "LEAVE")
-        if seat.qr_spent and here is not None and here in self._rooms:
-            self._upkeep.rotate_qr(here, entry.token_id or "")
+        if seat.qr_spent and room is not None and room in self._rooms:
+            self._upkeep.rotate_qr(room, entry.token_id or "")
 
     def _unseat(self, member: Seated) -> None:
         member.client.member = None
@@ -191,46 +240,38 @@ class Membership:
         self._fanout.flush(member.room)
         # Letting the queue go may have cut this very member off, and then it is gone already.
         if member.client.member is member:
-            self._unseat(member)
-            await self._return_seat(member.room.id, member.id, member.epoch, for_good, member.label)
+            await self._return_seat(member.room.id, member.id, member.hold, for_good, True, member)
 
     async def _return_seat(
-        self, room_id: str, member_id: str, epoch: int, for_good: bool, label: str | None
+        self,
+        room_id: str,
+        member_id: str,
+        hold: str,
+        for_good: bool,
+        told: bool,
+        member: Seated | None = None,
     ) -> None:
-        """Tell the store, then the members left. No label: nobody was told that it came."""
+        """Tell the store, then the members left; `told`: they know that it came."""
+        place = self._spans.open(room_id)
+        if member is not None:
+            self._unseat(member)
         try:
-            left = await self._departures.add(
-                room_id, member_id, epoch, for_good, self._counted_late
+            standing = await self._departures.add(
+                room_id, member_id, hold, for_good, self._counted_late
             )
         except StoreUnavailable:
-            self._left_unwritten(room_id, label)
-            return
-        if left is not None:
-            self._left(room_id, label, left)
+            self._spans.left_unwritten(place, told)
+        else:
+            if standing is not None:
+                self._spans.left(place, standing, Tell.ALWAYS if told else Tell.IF_NEWS)
+        finally:
+            self._spans.close(place)
 
-    def _left_unwritten(self, room_id: str, label: str | None) -> None:
-        room = self._rooms.get(room_id)
-        if room is not None and label is not None:
-            # The store still counts the one who went; `_counted_late` will say when it does not.
-            self._left(room_id, label, max(room.participants - 1, len(room.members)))
-
-    def _counted_late(self, room_id: str, left: int) -> None:
-        self._left(room_id, None, left)
-
-    def _left(self, room_id: str, label: str | None, left: int) -> None:
-        room = self._rooms.get(room_id)
-        if room is None or (label is None and room.participants == left):
-            return
-        room.participants = left
-        if label is not None:
-            self._notices.has_left(room, label)
-        self._notices.stats(room)
+    def _counted_late(self, room_id: str, standing: Standing) -> None:
+        place = self._spans.of(room_id)
+        if place is not None:
+            self._spans.left(place, standing, Tell.IF_NEWS)
 
 
 def _cut(label: str | None) -> str | None:
     return label[: wire.MAX_LABEL_CHARS] if label else None
-
-
-def _number_of(label: str | None) -> int:
-    match = _AUTOMATIC_LABEL.fullmatch(label or "")
-    return int(match[1]) if match else 0

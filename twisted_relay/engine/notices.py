@@ -92,9 +92,9 @@ class Notices:
         body = {"roomId": member.room.id, **_next(next_token)}
         self.answer(member.client, "TOKEN", body)
 
-    def has_entered(self, member: Seated) -> None:
+    def has_entered(self, room: LocalRoom, label: str) -> None:
         """SYSTEM_MSG to the room; the text is fixed, since clients look for it."""
-        self._system(member.room, f"this person has entered the chat with the name {member.label}")
+        self._system(room, f"this person has entered the chat with the name {label}")
 
     def has_left(self, room: LocalRoom, label: str) -> None:
         """SYSTEM_MSG to the room; the text is fixed, since clients look for it."""
@@ -103,6 +103,10 @@ class Notices:
     def stats(self, room: LocalRoom) -> None:
         """ROOM_STATS to the room."""
         self._post(room, "ROOM_STATS", self._counts(room))
+
+    def gap(self, room: LocalRoom) -> None:
+        """GAP to the room."""
+        self._post(room, "GAP", {"roomId": room.id})
 
     def qr_rotated(self, room: LocalRoom, qr: Token) -> None:
         """QR_ROTATED to the room."""

@@ -6,30 +6,39 @@ coming and going is (`effects`, `membership`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import attrs
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from twisted_relay.core.bus import Seal
 from twisted_relay.core.errors import Close, Code, RelayError
 from twisted_relay.core.rooms import Rooms
 from twisted_relay.core.session import Session
 from twisted_relay.core.settings import RoomLimits, SessionLimits
 from twisted_relay.core.tokens import TokenSigner, b64url
-from twisted_relay.engine.client import Client
+from twisted_relay.engine.client import Client, LocalRoom
 from twisted_relay.engine.deadlines import Deadlines
 from twisted_relay.engine.departures import Departures
 from twisted_relay.engine.drain import send_everybody_away
 from twisted_relay.engine.effects import Effects
 from twisted_relay.engine.fanout import Fanout
 from twisted_relay.engine.heartbeat import Heartbeat
-from twisted_relay.engine.interfaces import IConnection, IRoomStore, StoreUnavailable
+from twisted_relay.engine.interfaces import (
+    IBus,
+    IConnection,
+    IRoomStore,
+    QrToken,
+    StoreUnavailable,
+)
 from twisted_relay.engine.issuer import Issuer
 from twisted_relay.engine.membership import Membership
 from twisted_relay.engine.metrics import Metrics
 from twisted_relay.engine.notices import Notices, greeting
+from twisted_relay.engine.place import Surroundings
+from twisted_relay.engine.spans import Spans
 from twisted_relay.engine.upkeep import Upkeep
 
 
@@ -63,6 +72,8 @@ class Relay:
         next_token_ttl_ms: how long a seat can be taken back, milliseconds.
         store: the rooms of all instances.
         cut_slow: False lets a client that does not read pile up bytes without bound.
+        bus: between the instances; None if the store has but this one.
+        bus_keys: seal what goes over the bus: the first seals, each opens.
     """
 
     _log = Logger()
@@ -76,6 +87,8 @@ class Relay:
         next_token_ttl_ms: int,
         store: IRoomStore,
         cut_slow: bool = True,
+        bus: IBus | None = None,
+        bus_keys: Sequence[bytes] = (),
     ) -> None:
         self._environment = environment
         self._clock = clock = environment.clock
@@ -95,19 +108,47 @@ class Relay:
         self._notices = Notices(self._fanout, self._frame_id, rooms.max_participants)
         issuer = Issuer(signer, environment.now_ms, next_token_ttl_ms, rooms.qr_rotation_ms)
         self._upkeep = Upkeep(
-            clock, rooms, store, self.rooms, issuer, self._notices, self._broken_by_itself
+            clock,
+            rooms,
+            store,
+            self.rooms,
+            issuer,
+            self._notices,
+            self._show_qr,
+            self._broken_by_itself,
         )
         self._departures = Departures(clock, store)
+        self._spans = Spans(
+            Surroundings(
+                clock,
+                self.rooms,
+                self._fanout,
+                self._notices,
+                self._metrics,
+                bus,
+                Seal(bus_keys),
+                lambda said, handed: self._effects.settled(said, handed),
+                lambda room, shown: self._upkeep.tell_qr(room, QrToken(shown.id, shown.expires_ms)),
+                lambda member, why: self._membership.put_out(member, why),
+                lambda place: self._spans.recover(place),
+            ),
+            rooms,
+            store,
+            issuer.random_id,
+            environment.now_ms,
+            self._broken_by_itself,
+        )
         self._membership = Membership(
             store,
             self.rooms,
+            self._spans,
             issuer,
             self._fanout,
             self._notices,
             self._upkeep,
             self._departures,
             self._metrics,
-            lambda client: self.close(client, Close.REPLACED),
+            self.close,
             self._broken_by_itself,
         )
         self._hello = greeting(environment.server, session, rooms)
@@ -136,12 +177,14 @@ class Relay:
     def start(self) -> None:
         """Begin to keep time."""
         self._heartbeat.start()
+        self._spans.start()
 
     def stop(self) -> None:
         """End whatever goes on by itself."""
         self._heartbeat.stop()
         self._join_due.stop()
         self._upkeep.stop()
+        self._spans.stop()
         self._departures.stop()
 
     # Facts from a connection.
@@ -255,6 +298,11 @@ class Relay:
 
     def _too_slow(self, client: Client) -> None:
         self.close(client, Close.SLOW_CONSUMER)
+
+    def _show_qr(self, room: LocalRoom, qr: QrToken) -> None:
+        place = self._spans.of(room.id)
+        if place is not None:
+            self._spans.show(place, qr)
 
     def _frame_id(self) -> str:
         self._frames_made += 1

@@ -1,0 +1,47 @@
+"""Who is in a room, over all instances, as those instances say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Set
+
+from twisted_relay.core.bus import Occupant
+
+
+class Roster:
+    """The members of one room, each with the lease under which it was last seen."""
+
+    def __init__(self) -> None:
+        self._members: dict[str, tuple[str, Occupant]] = {}
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def seen(self, lease: str, occupants: Iterable[Occupant]) -> tuple[list[Occupant], list[str]]:
+        """An instance says who is there with it.
+
+        Returns the members who are new to the roster, and the labels of those who are no more.
+        """
+        came = []
+        present = set()
+        for occupant in occupants:
+            present.add(occupant.member_id)
+            known = self._members.get(occupant.member_id)
+            if known is None:
+                came.append(occupant)
+            elif known[1].since > occupant.since:
+                # It has moved on since then; whoever has it now says so.
+                continue
+            self._members[occupant.member_id] = (lease, occupant)
+        gone = [
+            member_id
+            for member_id, (where, _) in self._members.items()
+            if where == lease and member_id not in present
+        ]
+        return came, self._drop(gone)
+
+    def keep(self, leases: Set[str]) -> list[str]:
+        """Forget whoever was seen under another lease; the labels of those."""
+        return self._drop([id for id, (where, _) in self._members.items() if where not in leases])
+
+    def _drop(self, gone: list[str]) -> list[str]:
+        return [self._members.pop(member_id)[1].label for member_id in gone]

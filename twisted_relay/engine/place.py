@@ -1,0 +1,237 @@
+"""One room's place on this instance: its span, and those who are on their way into it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from twisted_relay.core.bus import Envelope, Message, Occupant, Seal, Shown
+from twisted_relay.core.errors import Close, Code
+from twisted_relay.core.rooms import Rooms
+from twisted_relay.core.span import Said, Span
+from twisted_relay.engine.client import Client, LocalRoom, Seated
+from twisted_relay.engine.fanout import Fanout
+from twisted_relay.engine.interfaces import Entry, IBus, StoreUnavailable
+from twisted_relay.engine.metrics import Metrics
+from twisted_relay.engine.notices import Notices
+
+#: Seconds for which members wait for the other instances' answers before they come in.
+ANSWER_SECONDS = 2.0
+#: A room is told GAP at most once in this many seconds, and once more after the last cause.
+_GAP_SECONDS = 1.0
+
+
+@attrs.frozen
+class Surroundings:
+    """What all places share.
+
+    Attributes:
+        settled: called with what a member said, and whether it was handed to the room.
+        shows: called with a room and the QR token that it shows from now on.
+        put_out: called with a member whose seat is lost, and why.
+        doubted: called with a place that is to be registered anew.
+    """
+
+    clock: IReactorTime
+    rooms: Rooms[Client]
+    fanout: Fanout
+    notices: Notices
+    metrics: Metrics
+    bus: IBus | None
+    seal: Seal
+    settled: Callable[[Said, bool], None]
+    shows: Callable[[LocalRoom, Shown], None]
+    put_out: Callable[[Seated, Close], None]
+    doubted: Callable[[Place], None]
+
+
+class Arrival:
+    """Somebody to whom the store gave a seat, and who waits to come in.
+
+    Attributes:
+        entry: the seat.
+        lease: the stay under which the store has it by now.
+        since: the revision with which it was given.
+        refused: why the store has it no more, if so.
+    """
+
+    __slots__ = ("entry", "lease", "refused", "since")
+
+    def __init__(self, entry: Entry, since: int) -> None:
+        self.entry = entry
+        self.lease = entry.lease
+        self.since = since
+        self.refused: Code | None = None
+
+
+class Place:
+    """The `twisted_relay.core.span.Port` of one room.
+
+    Attributes:
+        users: coroutines that need this place, though the room may have no member here.
+        arrivals: those who wait to come in.
+        subscribed: whether the room's channel is heard.
+        shaken: whether something may have been missed since the store last confirmed the room.
+        recovering, again: whether the room is being registered; whether that must be repeated.
+        spent: tokens spent here, each with its expiry, for a store that has lost them.
+        number: the highest number given to a label here.
+    """
+
+    def __init__(self, room_id: str, lease: str, around: Surroundings) -> None:
+        self.room_id = room_id
+        self._around = around
+        self.users = 0
+        self.arrivals: set[Arrival] = set()
+        self.subscribed = False
+        self.shaken = False
+        self.recovering = False
+        self.again = False
+        self.spent: dict[str, int] = {}
+        self.number = 0
+        self._waiting: list[Deferred[None]] = []
+        self._answers_due: IDelayedCall | None = None
+        self._gap_pause: IDelayedCall | None = None
+        self._gap_again = False
+        self._flushing = False
+        self._is_spanning = False
+        self.span = Span(self, lease, around.bus is None or around.bus.up)
+
+    @property
+    def room(self) -> LocalRoom | None:
+        """The members here, if there are any."""
+        return self._around.rooms.get(self.room_id)
+
+    @property
+    def members(self) -> tuple[Seated, ...]:
+        """The members here."""
+        room = self.room
+        return tuple(room.members.values()) if room is not None else ()
+
+    async def established(self) -> None:
+        """Wait until members may come in. Raises StoreUnavailable if that cannot be for now."""
+        while self.recovering or not self.span.is_established:
+            turn: Deferred[None] = Deferred()
+            self._waiting.append(turn)
+            await turn
+
+    def fail(self) -> None:
+        """Let whoever waits to come in wait no more."""
+        waiting, self._waiting = self._waiting, []
+        for turn in waiting:
+            turn.errback(StoreUnavailable())
+
+    def forget(self) -> None:
+        """The room has nobody here any more."""
+        self.span.flush()
+        for call in (self._answers_due, self._gap_pause):
+            if call is not None:
+                call.cancel()
+        self._answers_due = self._gap_pause = None
+        self._count_spanning(False)
+        self.fail()
+
+    # The span's port.
+
+    def occupants(self) -> tuple[Occupant, ...]:
+        return tuple(Occupant(member.id, member.label, member.since) for member in self.members)
+
+    def publish(self, envelope: Envelope) -> bool:
+        bus = self._around.bus
+        if bus is None or not self.subscribed:
+            return False
+        sent = bus.publish(self.room_id, self._around.seal.close(self.room_id, envelope))
+        self._around.metrics.bus_messages_published += sent
+        return sent
+
+    def wake(self) -> None:
+        if not self._flushing:
+            self._flushing = True
+            self._around.clock.callLater(0, self._flush)
+
+    def hand_out(self, message: Message) -> None:
+        room = self.room
+        if room is not None:
+            skip = room.members.get(message.skip) if message.skip else None
+            self._around.fanout.post(room, message.kind, message.frame, skip)
+
+    def settle(self, said: Said, handed: bool) -> None:
+        self._around.settled(said, handed)
+
+    def show(self, shown: Shown) -> None:
+        room = self.room
+        if room is not None and room.qr_id != shown.id and room.qr_expires_ms <= shown.expires_ms:
+            self._around.shows(room, shown)
+
+    def entered(self, label: str) -> None:
+        room = self.room
+        if room is not None:
+            self._around.notices.has_entered(room, label)
+
+    def left(self, label: str) -> None:
+        room = self.room
+        if room is not None:
+            self._around.notices.has_left(room, label)
+
+    def count(self, participants: int, anyway: bool) -> None:
+        room = self.room
+        if room is not None and (anyway or room.participants != participants):
+            room.participants = participants
+            self._around.notices.stats(room)
+
+    def replaced(self, occupant: Occupant) -> None:
+        room = self.room
+        member = room.members.get(occupant.member_id) if room is not None else None
+        if member is not None and member.since < occupant.since:
+            self._around.put_out(member, Close.REPLACED)
+
+    def gap(self) -> None:
+        if self.room is None:
+            return
+        if self._gap_pause is not None:
+            self._gap_again = True
+        else:
+            self._tell_gap()
+
+    def doubt(self) -> None:
+        self._around.doubted(self)
+
+    def changed(self) -> None:
+        span = self.span
+        self._count_spanning(not span.is_alone)
+        if span.is_established:
+            if self._answers_due is not None:
+                self._answers_due.cancel()
+                self._answers_due = None
+            if not self.recovering:
+                waiting, self._waiting = self._waiting, []
+                for turn in waiting:
+                    turn.callback(None)
+        elif self._answers_due is None and span.is_asking:
+            self._answers_due = self._around.clock.callLater(ANSWER_SECONDS, self._no_answer)
+
+    def _flush(self) -> None:
+        self._flushing = False
+        self.span.flush()
+
+    def _no_answer(self) -> None:
+        self._answers_due = None
+        self.span.give_up_waiting()
+
+    def _tell_gap(self) -> None:
+        self._gap_again = False
+        self._gap_pause = self._around.clock.callLater(_GAP_SECONDS, self._gap_pause_ends)
+        room = self.room
+        if room is not None:
+            self._around.notices.gap(room)
+
+    def _gap_pause_ends(self) -> None:
+        self._gap_pause = None
+        if self._gap_again:
+            self._tell_gap()
+
+    def _count_spanning(self, is_spanning: bool) -> None:
+        self._around.metrics.rooms_spanning += is_spanning - self._is_spanning
+        self._is_spanning = is_spanning
