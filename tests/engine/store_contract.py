@@ -88,6 +88,14 @@ class StoreContract(TokenTests, LeaseTests, RegistrationTests, StoreComparison):
         assert 4 not in numbers
         assert len(set(numbers)) == 3
 
+    async def test_a_label_asked_for_is_free_when_its_member_has_left(self):
+        store = await self.store()
+        room_id, *_ = await self.room(store)
+        guest = self.newcomer(label_number=3)
+        assert (await store.join(room_id, guest)).number == 2
+        await self.leave(store, room_id, guest)
+        assert (await store.join(room_id, self.newcomer())).number == 3
+
     # Leaving
 
     async def test_a_seat_given_back_leaves_the_count(self):

@@ -225,6 +225,16 @@ class RegistrationTests(StoreCase):
         assert stale.code is Code.TOKEN_REPLAY
         assert (await store.join(room_id, self.returning(here, 3))).standing.participants == 1
 
+    async def test_a_registration_makes_no_generation_serve_again(self):
+        store = await self.store()
+        room_id, here = self.name("room"), self.entry(generation=3)
+        first = self.registration(None, here)
+        await store.register(room_id, first)
+        earlier = self.entry(member_id=here.member_id, hold=here.hold, generation=1)
+        await store.register(room_id, self.registration(first.lease, earlier))
+        stale = await self.refusal(store.join(room_id, self.returning(here, 2)))
+        assert stale.code is Code.TOKEN_REPLAY
+
     # What comes along
 
     async def test_the_numbers_for_labels_go_on_from_the_highest_heard_of(self):
