@@ -74,7 +74,7 @@ async def test_the_probes_are_told_that_the_embedded_store_is_in_use():
     assert store.status().ready
 
 
-async def test_what_it_refuses_to_answer_has_not_happened():
+async def test_nothing_that_was_asked_happens_later():
     assert make()[1].settles_after == 0
 
 
