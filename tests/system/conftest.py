@@ -25,6 +25,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from real_redis import RealRedis
+
+from tests.system.line import Line
+from tests.system.party import People
 
 ROOT = Path(__file__).resolve().parents[2]
 SECRET = "a-secret-made-up-for-the-system-tests-0001"
@@ -130,6 +134,7 @@ class Client:
         self.pings = 0
         self.answers_pings = True
         self.closed_with: tuple[int, str] | None = None
+        self.ended: tuple[int, str] | None = None
         self.inbox: collections.deque[dict[str, Any]] = collections.deque()
         try:
             if receive_buffer:
@@ -230,32 +235,79 @@ class Client:
 
     def _receive(self) -> dict[str, Any]:
         """The next frame from the network. Raises Closed."""
-        while True:
-            first, second = self._read(2)
-            assert not second & 0x80, "a server must not mask"
-            size = second & 0x7F
-            if size == 126:
-                (size,) = struct.unpack("!H", self._read(2))
-            elif size == 127:
-                (size,) = struct.unpack("!Q", self._read(8))
-            payload = self._read(size)
-            opcode = first & 0x0F
-            if opcode == PING:
-                self.pings += 1
-                if self.answers_pings:
-                    self.raw(self.frame(payload, PONG))
-            elif opcode == CLOSE:
-                code = struct.unpack("!H", payload[:2])[0] if payload else 1005
-                self.closed_with = code, payload[2:].decode()
-                with contextlib.suppress(OSError):
-                    self.raw(self.frame(payload, CLOSE))
-                raise Closed(*self.closed_with)
-            elif opcode != PONG:
-                assert (opcode, first & 0x70, first & 0x80) == (TEXT, 0, 0x80)
-                frame: dict[str, Any] = json.loads(payload)
-                assert frame["v"] == 1
-                assert 8 <= len(frame["id"]) <= 256
-                return frame
+        while (frame := self._read_one()) is None:
+            pass
+        return frame
+
+    def _read_one(self) -> dict[str, Any] | None:
+        """Deal with the next WebSocket frame; None where it was none of the chat's."""
+        first, second = self._read(2)
+        assert not second & 0x80, "a server must not mask"
+        size = second & 0x7F
+        if size == 126:
+            (size,) = struct.unpack("!H", self._read(2))
+        elif size == 127:
+            (size,) = struct.unpack("!Q", self._read(8))
+        payload = self._read(size)
+        opcode = first & 0x0F
+        if opcode == PING:
+            self.pings += 1
+            if self.answers_pings:
+                self.raw(self.frame(payload, PONG))
+        elif opcode == CLOSE:
+            code = struct.unpack("!H", payload[:2])[0] if payload else 1005
+            self.closed_with = code, payload[2:].decode()
+            with contextlib.suppress(OSError):
+                self.raw(self.frame(payload, CLOSE))
+            raise Closed(*self.closed_with)
+        elif opcode != PONG:
+            assert (opcode, first & 0x70, first & 0x80) == (TEXT, 0, 0x80)
+            frame: dict[str, Any] = json.loads(payload)
+            assert frame["v"] == 1
+            assert 8 <= len(frame["id"]) <= 256
+            return frame
+        return None
+
+    def arrived(self) -> list[dict[str, Any]]:
+        """What has come by now, without waiting for more. At the end of the connection `ended`
+        says how it came."""
+        frames: list[dict[str, Any]] = list(self.inbox)
+        self.inbox.clear()
+        over = self.ended is not None
+        while not over:
+            try:
+                self.socket.settimeout(0)
+                more = self.socket.recv(262144)
+            except BlockingIOError:
+                break
+            except OSError:  # reset, or closed by the test itself
+                more = b""
+            over = not more
+            self._bytes += more
+        with contextlib.suppress(OSError):
+            self.socket.settimeout(PATIENCE)
+        try:
+            while self._holds_a_frame():
+                frame = self._read_one()
+                frames += [frame] if frame else []
+        except Closed as why:
+            self.ended = why.why
+        except OSError:
+            over = True  # it could not be told PONG any more
+        if over and self.ended is None:
+            self.ended = self.closed_with or (1006, "")
+        return frames
+
+    def _holds_a_frame(self) -> bool:
+        """Whether a whole WebSocket frame has been received."""
+        held = self._bytes
+        if len(held) < 2:
+            return False
+        size, head = held[1] & 0x7F, 2
+        if size >= 126:
+            head += 2 if size == 126 else 8
+            size = int.from_bytes(held[2:head], "big")
+        return len(held) >= head + size
 
     def next(self) -> dict[str, Any]:
         return self.inbox.popleft() if self.inbox else self._receive()
@@ -415,9 +467,11 @@ def _free_port() -> int:
 
 
 class RelayProcess:
-    """A relay started as an operator starts it."""
+    """A relay started as an operator starts it; it is `alive` when the constructor returns."""
 
-    def __init__(self, directory: Path, program: str = "twistd", **settings: object) -> None:
+    def __init__(
+        self, directory: Path, program: str = "twistd", wait: bool = True, **settings: object
+    ) -> None:
         self.port = _free_port()
         chosen = {name: str(value) for name, value in settings.items()}
         environment = (
@@ -441,6 +495,11 @@ class RelayProcess:
             )
         self._clients: list[Client] = []
         self._told = False
+        if wait:
+            self.wait_alive()
+
+    def wait_alive(self) -> None:
+        """Wait until it answers; only needed where it was started with ``wait=False``."""
         try:
             poll(self._alive, "/live")
         except BaseException:
@@ -507,6 +566,22 @@ class RelayProcess:
             client.close()
         self._clients.clear()
 
+    @property
+    def ready(self) -> bool:
+        return self.http("GET", "/ready").status == 200
+
+    def freeze(self) -> None:
+        """Let it stand still (SIGSTOP)."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """End it as a crash would (SIGKILL)."""
+        self.process.kill()
+        self.process.wait()
+
     def terminate(self) -> None:
         if not self._told:  # a second SIGTERM while the first is heeded is an error to Twisted
             self._told = True
@@ -515,6 +590,7 @@ class RelayProcess:
     def stop(self) -> None:
         self.hang_up()
         if self.process.poll() is None:
+            self.thaw()  # or SIGTERM would wait
             self.terminate()
             try:
                 self.process.wait(PATIENCE)
@@ -557,6 +633,92 @@ def relay(_common: RelayProcess) -> Iterator[RelayProcess]:
     _common.hang_up()
 
 
+#: For several instances: a drain that nobody waits long for, and rates that no crowd meets.
+SHARED = {
+    "GRACEFUL_SHUTDOWN_TIMEOUT_MS": "4000",
+    "MAX_MSGS_PER_10S": "1000000",
+    "MAX_BYTES_PER_10S": "1000000000",
+}
+
+
+class Cluster:
+    """Several instances, the Redis between them, and the people who are on them."""
+
+    def __init__(self, folder: Path, redis: RealRedis | None = None, **settings: object) -> None:
+        self.redis = redis or RealRedis()
+        self.relays: list[RelayProcess] = []
+        self.lines: list[Line] = []
+        self._folder = folder
+        self._settings = SHARED | settings
+
+    def start(self, *urls: str, ready: bool = True, **settings: object) -> list[RelayProcess]:
+        """One more instance for each of these URLs of a Redis; they start side by side."""
+        started = []
+        for url in urls:
+            directory = self._folder / f"relay-{len(self.relays)}"
+            directory.mkdir()
+            chosen = self._settings | {"REDIS_URL": url} | settings
+            started.append(RelayProcess(directory, wait=False, **chosen))
+            self.relays.append(started[-1])
+        for relay in started:
+            relay.wait_alive()
+        for relay in started if ready else ():
+            poll(lambda relay=relay: relay.ready, "ready")
+        return started
+
+    def grow(self, number: int, **settings: object) -> list[RelayProcess]:
+        """So many more instances, on this cluster's Redis."""
+        return self.start(*[self.redis.url] * number, **settings)
+
+    def line(self) -> Line:
+        """A line of its own to this cluster's Redis, for one instance."""
+        self.lines.append(Line(self.redis.port))
+        return self.lines[-1]
+
+    def hang_up(self) -> None:
+        """Everybody goes, and the instances that run have noticed it."""
+        running = [relay for relay in self.relays if relay.process.poll() is None]
+        for relay in running:
+            relay.hang_up()
+        for relay in running:
+            poll(lambda relay=relay: relay.metrics()["active_connections"] == 0, "an empty relay")
+
+    def stop(self) -> None:
+        for relay in self.relays:
+            relay.hang_up()
+            if relay.process.poll() is None:
+                relay.thaw()
+                relay.terminate()
+        for relay in self.relays:
+            relay.stop()
+        for line in self.lines:
+            line.close()
+        self.redis.stop()
+        for relay in self.relays:
+            assert "Traceback" not in relay.log
+            assert relay.err == "", "a bug of the relay's own, met on the way"
+
+
+@pytest.fixture(scope="module")
+def new_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Cluster]]:
+    """Makes clusters, with settings for all their instances; they end with the module."""
+    made: list[Cluster] = []
+
+    def make(redis: RealRedis | None = None, **settings: object) -> Cluster:
+        made.append(Cluster(tmp_path_factory.mktemp("cluster"), redis, **settings))
+        return made[-1]
+
+    yield make
+    for cluster in made:
+        cluster.stop()
+
+
+@pytest.fixture
+def people() -> People:
+    """Whoever takes part in a test with several instances."""
+    return People()
+
+
 class Wire:
     """The harness's names, for tests: with importlib mode a test cannot import them."""
 
@@ -572,6 +734,8 @@ class Wire:
     b64url = staticmethod(b64url)
     http = staticmethod(http)
     samples = staticmethod(samples)
+    People = People
+    RealRedis = RealRedis
     binary, ping, pong, close = BINARY, PING, PONG, CLOSE
 
 
