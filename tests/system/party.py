@@ -17,6 +17,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 PATIENCE = 10.0
+#: Seconds within which a GAP follows the hole that it is about, if not at once: a room is told at
+#: most once in a second.
+GAP_DELAY = 1.5
 ENTERED = "this person has entered the chat with the name "
 LEFT = " has left the chat"
 
@@ -151,21 +154,23 @@ class Stay:
         answered = set(self.answers())
         return [id for id in self.said if id not in answered]
 
-    def segments(self) -> list[list[Key]]:
-        """The messages heard, in order, cut where a GAP was told. An ACK counts as hearing one's
-        own media."""
-        found: list[list[Key]] = [[]]
-        for _, frame in self.heard:
+    def sequence(self) -> list[Key]:
+        """The messages heard, in order. An ACK counts as hearing one's own media."""
+        return [key for _, key in self.timed()]
+
+    def timed(self) -> list[tuple[float, Key]]:
+        """The same, each with when it was read."""
+        found = []
+        for at, frame in self.heard:
             if frame["t"] in ("APP_MSG", "MEDIA_MSG"):
-                found[-1].append((frame["body"]["memberId"], frame["id"]))
+                found.append((at, (frame["body"]["memberId"], frame["id"])))
             elif frame["t"] == "ACK":
-                found[-1].append((self.member_id, frame["re"]))
-            elif frame["t"] == "GAP":
-                found.append([])
+                found.append((at, (self.member_id, frame["re"])))
         return found
 
-    def sequence(self) -> list[Key]:
-        return [key for segment in self.segments() for key in segment]
+    def told_gap(self, after: float, before: float) -> bool:
+        """Whether a GAP was told between these times."""
+        return any(after <= at <= before for at, frame in self.heard if frame["t"] == "GAP")
 
 
 class People:
@@ -412,15 +417,20 @@ class Party:
     def _no_holes(self) -> None:
         """Between two messages that one heard without a GAP, others heard nothing more."""
         for stay in self.stays:
-            for segment in stay.segments():
-                own = set(segment)
-                for other in self.stays:
-                    theirs = other.sequence()
-                    places = [place for place, key in enumerate(theirs) if key in own]
-                    if not places:
+            times = {key: at for at, key in stay.timed()}
+            for other in self.stays:
+                missed: list[Key] = []
+                last = None
+                for key in other.sequence():
+                    if key not in times:
+                        missed.append(key)
                         continue
-                    more = [k for k in theirs[places[0] : places[-1] + 1] if k not in own]
-                    assert not more, f"{self.name}: {stay.label} has a silent hole: {more[:5]}"
+                    assert (
+                        last is None
+                        or not missed
+                        or stay.told_gap(times[last], times[key] + GAP_DELAY)
+                    ), f"{self.name}: {stay.label} has a silent hole: {missed[:5]}"
+                    last, missed = key, []
 
     def _missing(self) -> list[tuple[str, Key]]:
         """Messages that somebody heard, said after another had JOINED, and that this one, who is
