@@ -18,11 +18,10 @@ from twisted_relay import __version__
 from twisted_relay.core.admission import Admission
 from twisted_relay.core.settings import Loaded, Settings
 from twisted_relay.core.tokens import TokenSigner
-from twisted_relay.engine.interfaces import IRoomStore
-from twisted_relay.engine.memory_store import MemoryStore
 from twisted_relay.engine.metrics import Metrics
 from twisted_relay.engine.relay import Environment, Relay
 from twisted_relay.shell import logs
+from twisted_relay.shell.backing import make_backing
 from twisted_relay.shell.http import make_site
 from twisted_relay.shell.websocket import AdmissionResource, RelayFactory
 
@@ -42,7 +41,7 @@ class RelayService(service.MultiService):
         observer: writes the log of the Application that the service is put into, if any.
 
     Attributes:
-        relay, store, metrics, site: the parts, for whoever embeds the service.
+        relay, backing, store, metrics, site: the parts, for whoever embeds the service.
         port: the listening port, once started.
     """
 
@@ -66,13 +65,8 @@ class RelayService(service.MultiService):
         self.settings: Settings = loaded.settings
         settings = self.settings
         self.metrics = Metrics(time.time())
-        self.store: IRoomStore = MemoryStore(
-            reactor,
-            _now_ms,
-            settings.rooms,
-            refuse_replays=settings.features.token_replay_protection,
-            limit_creations=settings.features.ip_tracking,
-        )
+        self.backing = make_backing(settings, reactor, _now_ms, self.metrics)
+        self.store = self.backing.store
         signer = TokenSigner(
             settings.tokens.secret or random_bytes(32), settings.tokens.old_secrets, random_bytes
         )
@@ -86,6 +80,8 @@ class RelayService(service.MultiService):
             settings.tokens.next_token_ttl_ms,
             self.store,
             settings.features.slow_consumer_protection,
+            self.backing.bus,
+            self.backing.bus_keys,
         )
         factory = RelayFactory(
             self.relay,
@@ -96,7 +92,7 @@ class RelayService(service.MultiService):
         self.site: Site = make_site(
             settings,
             self.relay,
-            self.store.status,
+            self.backing.status,
             self.metrics,
             AdmissionResource(factory, self.metrics),
         )
@@ -119,7 +115,7 @@ class RelayService(service.MultiService):
                 "JOIN_TOKEN_SECRET is not set: a random one serves for the life of this process",
                 event="random_token_secret",
             )
-        self.store.start()
+        self.backing.start()
         self.relay.start()
         self._endpoint().listen(self.site).addCallbacks(self._listening, self._cannot_listen)
         if self.port is None:
@@ -137,7 +133,7 @@ class RelayService(service.MultiService):
         if self.port is not None:
             await maybeDeferred(self.port.stopListening)
         self.relay.stop()
-        await self.store.stop()
+        await self.backing.stop()
         await maybeDeferred(super().stopService)
         self._log.info("stopped", event="stopped")
 
@@ -153,7 +149,7 @@ class RelayService(service.MultiService):
             event="listening",
             port=getattr(port.getHost(), "port", None),
             version=__version__,
-            store=self.store.status().kind,
+            store=self.backing.status().kind,
         )
 
     def _cannot_listen(self, failure: object) -> None:

@@ -1,0 +1,169 @@
+"""The whole relay in this process, on a real Redis: its start without one, and its end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest_twisted
+from real_redis import RealRedis
+from twisted.internet import reactor
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
+from twisted.logger import globalLogPublisher
+
+from twisted_relay.core.settings import load_settings
+from twisted_relay.shell.service import RelayService
+
+PATIENCE = 10.0
+
+
+async def until(is_so: Callable[[], Any]) -> None:
+    """Wait until something is so."""
+    ends = reactor.seconds() + PATIENCE
+    while not is_so():
+        assert reactor.seconds() < ends, "it did not come about"
+        await deferLater(reactor, 0.02)
+
+
+def ask(port: int, path: str) -> tuple[int, Any]:
+    """One HTTP call, blocking: for a thread."""
+    from http.client import HTTPConnection
+
+    connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+    finally:
+        connection.close()
+
+
+class Running:
+    """A relay, and what it logged."""
+
+    def __init__(self, url: str) -> None:
+        self.events: list[dict[str, Any]] = []
+        env = {
+            "HOST": "127.0.0.1",
+            "PORT": "0",
+            "REDIS_URL": url,
+            "REDIS_COMMAND_TIMEOUT_MS": "500",
+        }
+        secret = "a-secret-made-up-for-these-tests-0001"
+        self.service = RelayService(load_settings(env | {"JOIN_TOKEN_SECRET": secret}))
+
+    def watch(self, event: dict[str, Any]) -> None:
+        if event.get("log_namespace", "").startswith("twisted_relay"):
+            self.events.append(event)
+
+    @property
+    def names(self) -> list[str]:
+        return [event["event"] for event in self.events if "event" in event]
+
+    @property
+    def ready(self) -> bool:
+        return self.service.backing.status().ready
+
+    async def get(self, path: str) -> tuple[int, Any]:
+        assert self.service.port is not None
+        return await deferToThread(ask, self.service.port.getHost().port, path)
+
+
+@pytest_twisted.async_yield_fixture
+async def start() -> AsyncIterator[Callable[[str], Running]]:
+    started: list[Running] = []
+    calls = len(reactor.getDelayedCalls())
+
+    def make(url: str) -> Running:
+        running = Running(url)
+        globalLogPublisher.addObserver(running.watch)
+        running.service.startService()
+        started.append(running)
+        return running
+
+    yield make
+    for running in started:
+        if running.service.running:
+            await running.service.stopService()
+        globalLogPublisher.removeObserver(running.watch)
+    await until(lambda: len(reactor.getDelayedCalls()) <= calls)
+
+
+Start = Callable[[str], Running]
+
+
+@pytest_twisted.ensureDeferred
+async def test_without_its_redis_the_relay_starts_and_is_not_ready(
+    start: Start, redis_server: RealRedis
+) -> None:
+    redis_server.kill()
+    running = start(redis_server.url)
+    assert (await running.get("/live"))[0] == 200
+    status, body = await running.get("/ready")
+    assert (status, body["checks"]) == (503, {"redis": False, "configLoaded": True})
+    assert (await running.get("/health"))[0] == 503
+    await until(lambda: "redis_bus_lost" in running.names and "redis_lost" in running.names)
+    redis_server.restart()
+    await until(lambda: running.ready)
+    assert (await running.get("/ready"))[0] == 200
+    status, body = await running.get("/health")
+    check = body["checks"]["redis"]
+    assert (status, check["status"], check["observedUnit"]) == (200, "pass", "ms")
+    assert check["observedValue"] > 0
+    assert "listening" in running.names
+
+
+@pytest_twisted.ensureDeferred
+async def test_no_probe_waits_for_a_redis_that_hangs(start: Start, redis_server: RealRedis) -> None:
+    running = start(redis_server.url)
+    await until(lambda: running.ready)
+    redis_server.freeze()
+    try:
+        await until(lambda: not running.ready)
+        for path, expected in (("/live", 200), ("/ready", 503), ("/health", 503)):
+            asked = reactor.seconds()
+            assert (await running.get(path))[0] == expected
+            assert reactor.seconds() - asked < 0.4, "less than a command may take"
+        assert running.service.metrics.redis_ready == 0
+    finally:
+        redis_server.thaw()
+    await until(lambda: running.ready)
+
+
+@pytest_twisted.ensureDeferred
+async def test_it_drains_then_hears_nobody_then_parts_from_redis(
+    start: Start, redis_server: RealRedis
+) -> None:
+    running = start(redis_server.url)
+    await until(lambda: running.ready)
+    service, order = running.service, []
+
+    def note(owner: Any, name: str, label: str) -> None:
+        former = getattr(owner, name)
+
+        def noting(*args: Any) -> Awaitable[Any]:
+            order.append(label)
+            return former(*args)
+
+        setattr(owner, name, noting)
+
+    note(service.relay, "drain", "drain")
+    note(service.port, "stopListening", "port")
+    note(service.relay, "stop", "relay")
+    note(service.backing.bus, "stop", "bus")
+    note(service.store, "stop", "store")
+    await service.stopService()
+    assert order == ["drain", "port", "relay", "bus", "store"]
+    await until(lambda: b"clients:1\r" in redis_server.command("INFO", "clients"))
+    assert running.names[-1] == "stopped"
+
+
+@pytest_twisted.ensureDeferred
+async def test_it_ends_while_it_tries_to_reach_redis(start: Start, redis_server: RealRedis) -> None:
+    redis_server.freeze()
+    running = start(redis_server.url)
+    await running.service.stopService()
+    assert running.names[-1] == "stopped"
+    assert {event["log_level"].name for event in running.events} <= {"info", "warn"}
