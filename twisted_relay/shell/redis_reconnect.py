@@ -46,6 +46,7 @@ class Reconnect:
         self._what = what
         self._random = random.SystemRandom().random
         self._running: Deferred[None] | None = None
+        self._stopped = False
         self._failures = 0
         self._succeeded_at: float | None = None
         self._lost_at: float | None = None
@@ -59,6 +60,7 @@ class Reconnect:
 
     def stop(self) -> None:
         """Make no attempt any more; one that goes on is cancelled."""
+        self._stopped = True
         if self._running is not None:
             self._running.cancel()
 
@@ -81,9 +83,10 @@ class Reconnect:
             self._succeeded_at = None
             try:
                 await self._attempt()
-            except CancelledError:
-                raise
             except Exception as trouble:
+                # An endpoint that is cancelled fails with an exception of its own.
+                if self._stopped:
+                    return
                 self._ended(trouble)
             await deferLater(self._clock, self._next_wait())
             self._metrics.redis_reconnect_attempts += 1
