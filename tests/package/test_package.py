@@ -80,7 +80,11 @@ def test_the_sdist_holds_all_sources(tree: Path, built: Built) -> None:
 def test_the_wheel_holds_our_packages_and_one_file_of_twisteds(tree: Path, built: Built) -> None:
     with zipfile.ZipFile(built.wheel) as archive:
         names = set(archive.namelist())
-    ours = {str(file.relative_to(tree)) for file in (tree / "twisted_relay").rglob("*.py")}
+    package = tree / "twisted_relay"
+    ours = {
+        str(file.relative_to(tree)) for kind in ("py", "lua") for file in package.rglob(f"*.{kind}")
+    }
+    assert "twisted_relay/shell/lua/join.lua" in ours
     shipped = {name for name in names if ".dist-info/" not in name}
     assert shipped == ours | {"twisted_relay/py.typed", PLUGIN}
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)

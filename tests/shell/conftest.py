@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,6 +25,12 @@ from twisted.web.resource import Resource
 from twisted_relay.engine.interfaces import StoreStatus
 from twisted_relay.engine.metrics import Metrics
 from twisted_relay.shell import http, logs
+
+# The room stores of this ring are held to the contract that lies with the tests of the engine.
+_TESTS = Path(__file__).parent.parent
+sys.path.extend(str(_TESTS / ring) for ring in ("shell", "engine"))
+pytest.register_assert_rewrite("redis_contract", "store_contract", "store_comparison")
+pytest.register_assert_rewrite("store_case", "store_leases", "store_registration", "store_tokens")
 
 
 @attrs.frozen

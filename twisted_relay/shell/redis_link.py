@@ -141,6 +141,11 @@ class RedisLink:
         except ErrorReply as refused:
             raise self._refused(refused) from None
 
+    def senseless(self) -> StoreUnavailable:
+        """What to raise for a reply that is none of those that the script gives: counted and told
+        like a refusal of Redis' own."""
+        return self._refused(ErrorReply("senseless"))
+
     async def _ask(self, *parts: Part) -> Any:
         if self._connection is None:
             self._metrics.redis_errors += 1
@@ -163,6 +168,9 @@ class RedisLink:
                 code=refused.reason.upper(),
                 suppressed=suppressed or None,
             )
+        if refused.reason == "readonly" and self._connection is not None:
+            # It was made a replica: its name may stand for another server by now.
+            self._connection.abort("replica")
         return StoreUnavailable(f"Redis refused: {refused.reason}")
 
     async def _attempt(self) -> None:

@@ -1,0 +1,132 @@
+"""The contract of room stores, held by the Redis store on a real server.
+
+Time cannot be turned there, it can only be waited for. So all tests of the contract run side by
+side, each with a store and names of its own, and take together as long as the longest of them.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from store_contract import StoreContract
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.task import deferLater
+
+from twisted_relay.core.redis_url import parse_redis_url
+from twisted_relay.core.settings import RedisSettings
+from twisted_relay.engine.metrics import Metrics
+from twisted_relay.shell.redis_link import RedisLink
+from twisted_relay.shell.redis_store import RedisStore
+
+DAY = 86_400_000
+ADDRESS_KEY = b"a" * 32
+
+
+class TestLink(RedisLink):
+    """A link of which a test says for how long it was unbroken, and notes what it was asked.
+
+    Attributes:
+        unbroken: seconds.
+        asked: the keys of each script.
+        behind: milliseconds by which its idea of Redis' time is late.
+    """
+
+    __test__ = False
+
+    def __init__(self, server: Any, timeout_ms: int = 2000) -> None:
+        self.metrics = Metrics(0.0)
+        super().__init__(
+            reactor,
+            parse_redis_url(server.url),
+            RedisSettings(server.url, timeout_ms, 5000),
+            self.metrics,
+        )
+        self.unbroken = 3600.0
+        self.asked: list[tuple[str, ...]] = []
+        self.behind = 0
+
+    @property
+    def unbroken_for(self) -> float:
+        return self.unbroken
+
+    def server_ms(self) -> int:
+        return super().server_ms() - self.behind
+
+    async def script(self, script: Any, keys: Any, args: Any = ()) -> Any:
+        self.asked.append(tuple(keys))
+        return await super().script(script, keys, args)
+
+
+async def poll(condition: Any, patience: float = 10.0) -> None:
+    """Wait until something is so; the test fails when it never is."""
+    ends = time.monotonic() + patience
+    while not condition():
+        assert time.monotonic() < ends, "it never came to be"
+        await deferLater(reactor, 0.01)
+
+
+async def connected(store: RedisStore) -> RedisStore:
+    """The store, started and ready."""
+    store.start()
+    await poll(lambda: store.status().ready)
+    return store
+
+
+class ContractOnRedis(StoreContract):
+    """One test's stores."""
+
+    def __init__(self, server: Any) -> None:
+        self._server = server
+        self._stores: list[tuple[RedisStore, TestLink]] = []
+        self._may_reap = True
+
+    async def make_store(self, limits: Any, lease_ms: int) -> RedisStore:
+        link = TestLink(self._server)
+        store = RedisStore(link, limits, ADDRESS_KEY, DAY, lease_ms=lease_ms)
+        self._stores.append((store, link))
+        self.let_reap(self._may_reap)
+        return await connected(store)
+
+    async def pass_time(self, seconds: float) -> None:
+        await deferLater(reactor, seconds)
+
+    def now_ms(self) -> int:
+        return time.time_ns() // 1_000_000
+
+    def let_reap(self, allowed: bool) -> None:
+        self._may_reap = allowed
+        for _, link in self._stores:
+            link.unbroken = 3600.0 if allowed else 0.0
+
+    async def run(self, test: str) -> None:
+        try:
+            await getattr(self, test)()
+        finally:
+            for store, _ in self._stores:
+                await store.stop()
+
+
+#: The tests of the contract, by name.
+CONTRACT = sorted(name for name in dir(StoreContract) if name.startswith("test_"))
+
+
+#: The one that is in a hurry: it compares answers at the same moment.
+_ALONE = "test_any_steps_are_answered_as_the_embedded_store_answers_them"
+
+
+async def hold_to_contract(server: Any) -> None:
+    """Run the whole contract on this server. Raises an ExceptionGroup of all that failed."""
+    together = [name for name in CONTRACT if name != _ALONE]
+    running = [Deferred.fromCoroutine(ContractOnRedis(server).run(name)) for name in together]
+    outcomes = await DeferredList(running, consumeErrors=True)
+    alone = Deferred.fromCoroutine(ContractOnRedis(server).run(_ALONE))
+    outcomes += await DeferredList([alone], consumeErrors=True)
+    failed = []
+    for name, (succeeded, outcome) in zip((*together, _ALONE), outcomes, strict=True):
+        if not succeeded:
+            outcome.value.add_note(f"in {name}")
+            failed.append(outcome.value.with_traceback(outcome.getTracebackObject()))
+    if failed:
+        raise ExceptionGroup("the contract of room stores", failed)

@@ -1,0 +1,2 @@
+-- Whether a room can be joined.
+return {room and 'yes' or 'no'}
