@@ -26,6 +26,7 @@ from twisted_relay.core.redis_url import RedisAddress, parse_redis_url
             RedisAddress("rediss", "here", 6379, username="a@b", password=":/?#@%é+"),
         ),
         ("redis://:@here", RedisAddress("redis", "here", 6379)),
+        ("redis://ann:@here", RedisAddress("redis", "here", 6379, username="ann", password="")),
         ("redis://here?db=4", RedisAddress("redis", "here", 6379, database=4)),
         (
             "redis://old:old@here/1?db=2&username=new&password=n%26w",

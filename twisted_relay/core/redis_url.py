@@ -64,18 +64,21 @@ def parse_redis_url(text: str) -> RedisAddress:
     password = options.get("password", _decoded(parts.password))
     if user and password is None:
         raise ValueError("the URL names a user, but no password")
-    scheme = parts.scheme
-    if scheme == "unix":
+    if not user and not password:
+        password = None
+    if parts.scheme == "unix":
         path = _socket_path(parts)
         database = _database(options.get("db", ""))
-        return RedisAddress("unix", "", 0, path, user, password or None, database)
-    if scheme != "redis" and scheme != "rediss":
+        return RedisAddress("unix", "", 0, path, user, password, database)
+    schemes: dict[str, Literal["redis", "rediss"]] = {"redis": "redis", "rediss": "rediss"}
+    scheme = schemes.get(parts.scheme)
+    if scheme is None:
         raise ValueError("the URL has another scheme than redis, rediss or unix")
     if not parts.hostname or port == 0:
         raise ValueError("the URL names no server")
     database = _database(options.get("db", parts.path.removeprefix("/")))
     port = DEFAULT_PORT if port is None else port
-    return RedisAddress(scheme, parts.hostname, port, "", user, password or None, database)
+    return RedisAddress(scheme, parts.hostname, port, "", user, password, database)
 
 
 def _options(parts: SplitResult) -> dict[str, str]:

@@ -6,6 +6,7 @@ so they come and go together. That both end at the same server is proven before 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import secrets
 from collections.abc import Callable
@@ -21,7 +22,14 @@ from twisted_relay.core.redis_url import RedisAddress
 from twisted_relay.core.settings import RedisSettings
 from twisted_relay.engine.interfaces import IBus, IBusOwner, StoreUnavailable
 from twisted_relay.engine.metrics import Metrics
-from twisted_relay.shell.redis_connection import Connection, RedisFault, Server, encode
+from twisted_relay.shell.redis_connection import (
+    Connection,
+    RedisFault,
+    Server,
+    encode,
+    reason_of,
+    refuse_replica,
+)
 from twisted_relay.shell.redis_link import BEAT
 from twisted_relay.shell.redis_reconnect import Reconnect
 
@@ -85,8 +93,11 @@ class RedisBus:
         self._reconnect.start()
 
     async def stop(self) -> None:
-        """Part; nobody is told of anything any more."""
+        """Part when Redis has what was published; nobody is told of anything any more."""
         self._stopped = True
+        if self._mouth is not None:
+            with contextlib.suppress(RedisFault):
+                await self._mouth.ask("PING")
         self._reconnect.stop()
 
     async def subscribe(self, room_id: str) -> None:
@@ -128,7 +139,7 @@ class RedisBus:
 
     def _hears(self, channel: bytes, data: bytes) -> None:
         room_id = self._heard.get(channel)
-        if room_id is not None and self._owner is not None:
+        if room_id is not None and self._owner is not None and not self._stopped:
             self._owner.heard(room_id, data)
 
     async def _attempt(self) -> None:
@@ -183,11 +194,18 @@ class RedisBus:
 
     def _beat(self) -> None:
         """Ask on both, so that one that does not answer is noticed though nobody says anything."""
-        if self._mouth is not None and self._ear is not None:
-            self._mouth.send(encode("PING"))
-            self._ear.ask("PING").addCallbacks(
-                lambda _pong: self._reconnect.steady(), lambda failure: failure.trap(RedisFault)
-            )
+        mouth, ear = self._mouth, self._ear
+        if mouth is None or ear is None:
+            return
+        if mouth.tells_role:
+            mouth.ask("ROLE").addCallback(refuse_replica).addErrback(self._parts, mouth)
+        else:
+            mouth.send(encode("PING"))
+        pong = ear.ask("PING").addCallback(lambda _pong: self._reconnect.steady())
+        pong.addErrback(self._parts, ear)
+
+    def _parts(self, failure: Failure, connection: Connection) -> None:
+        connection.abort(reason_of(failure.value) or "bug")
 
     def _beat_failed(self, failure: Failure) -> None:
         """A looping call ends with the first exception: new connections bring a new one."""

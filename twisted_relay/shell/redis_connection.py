@@ -65,7 +65,7 @@ _REASONS: tuple[tuple[type[BaseException], str], ...] = (
 )
 
 
-def reason_of(trouble: BaseException) -> str | None:
+def reason_of(trouble: BaseException | None) -> str | None:
     """One word for what an attempt to connect failed with, or a connection ended with; None for
     what is no fault of Redis or the network."""
     if isinstance(trouble, RedisFault):
@@ -91,7 +91,7 @@ def encode(*parts: Part) -> bytes:
     return b"".join(pieces)
 
 
-class Connection(txredisapi.RedisProtocol):  # type: ignore[misc]
+class Connection(txredisapi.RedisProtocol):
     """One connection. Replies are bytes, int, None and lists of those.
 
     Args:
@@ -101,6 +101,7 @@ class Connection(txredisapi.RedisProtocol):  # type: ignore[misc]
 
     Attributes:
         over: why the connection ended, in one word; None while it is there.
+        tells_role: whether Redis lets us ask if it is a replica.
     """
 
     def __init__(
@@ -111,6 +112,7 @@ class Connection(txredisapi.RedisProtocol):  # type: ignore[misc]
     ) -> None:
         super().__init__(charset=None, convertNumbers=False)
         self.over: str | None = None
+        self.tells_role = True
         self._clock = clock
         self._time_limit = time_limit
         self._seconds = seconds
@@ -267,16 +269,20 @@ class Server:
             await connection.ask("AUTH", *name, address.password)
         if address.database:
             await connection.ask("SELECT", address.database)
+        # Refused while it still loads its data, or wants a password.
+        await connection.ask("PING")
         try:
-            role = await connection.ask("ROLE")
-        except ErrorReply as refused:
-            if refused.reason == "noauth":
-                raise
+            refuse_replica(await connection.ask("ROLE"))
+        except ErrorReply:
             # Not every server lets everybody ask.
-            return
-        if isinstance(role, list) and role and role[0] in (b"slave", b"replica"):
-            # What is published on a replica, those on its master do not hear.
-            raise RedisFault("replica")
+            connection.tells_role = False
+
+
+def refuse_replica(role: Any) -> None:
+    """Raise `RedisFault` if this reply to ROLE is a replica's: it refuses what is written, and what
+    is published there is not heard by those on its master."""
+    if isinstance(role, list) and role and role[0] in (b"slave", b"replica"):
+        raise RedisFault("replica")
 
 
 class _Factory(Factory):

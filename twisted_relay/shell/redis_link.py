@@ -141,10 +141,10 @@ class RedisLink:
         except ErrorReply as refused:
             raise self._refused(refused) from None
 
-    def senseless(self) -> StoreUnavailable:
-        """What to raise for a reply that is none of those that the script gives: counted and told
-        like a refusal of Redis' own."""
-        return self._refused(ErrorReply("senseless"))
+    def refused(self, reason: str) -> StoreUnavailable:
+        """What to raise for a reply that cannot be taken: counted and logged by this one word, as
+        if Redis had refused."""
+        return self._refused(ErrorReply(reason))
 
     async def _ask(self, *parts: Part) -> Any:
         if self._connection is None:
