@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest_twisted
@@ -14,6 +15,7 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import globalLogPublisher
 
 from twisted_relay.core.settings import load_settings
+from twisted_relay.engine.interfaces import Entry, QrToken, Registration
 from twisted_relay.shell.service import RelayService
 
 PATIENCE = 10.0
@@ -167,3 +169,35 @@ async def test_it_ends_while_it_tries_to_reach_redis(start: Start, redis_server:
     await running.service.stopService()
     assert running.names[-1] == "stopped"
     assert {event["log_level"].name for event in running.events} <= {"info", "warn"}
+
+
+def documented_user() -> list[str]:
+    """The ACL line of the documentation, without its password."""
+    page = (Path(__file__).parents[2] / "docs/configuration.md").read_text(encoding="utf-8")
+    [line] = [line for line in page.splitlines() if line.startswith("user relay on ")]
+    return [rule for rule in line.split()[2:] if rule != ">PASSWORD"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_documented_acl_is_enough(start: Start, redis_server: RealRedis) -> None:
+    redis_server.command("ACL", "SETUSER", "relay", ">open-sesame", *documented_user())
+    running = start(f"redis://relay:open-sesame@127.0.0.1:{redis_server.port}/1")
+    await until(lambda: running.ready)
+    store, room = running.service.store, "r" * 22
+    later = running.service.relay._environment.now_ms() + 60_000
+    await store.create(room, "192.0.2.1", Entry("ada", "h1", "l1"), QrToken("q1", later))
+    await store.join(room, Entry("ben", "h2", "l1", "q1", later))
+    await store.rotate_qr(room, QrToken("q2", later), "q1")
+    members = (Entry("ada", "h1", "l2", generation=1), Entry("ben", "h2", "l2", generation=1))
+    await store.register(room, Registration("l2", "l1", members, 5, spent=(("q1", later),)))
+    assert (await store.renew(room, "l2")).participants == 2
+    assert await store.exists(room)
+    await store.leave(room, "ben", "h2", False)
+    await store.join(room, Entry("ben", "h3", "l2", generation=2))
+    await store.leave(room, "ada", "h1", True)
+    await running.service.backing.bus.subscribe(room)
+    assert running.service.backing.bus.publish(room, b"not sealed")
+    running.service.backing.bus.unsubscribe(room)
+    assert running.service.metrics.redis_errors == 0
+    denied = redis_server.command("ACL", "LOG")
+    assert denied == []
