@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import itertools
 import os
 
 import pytest
 
+from twisted_relay.core.bus import Envelope, Seal, Shown
 from twisted_relay.core.errors import Code, RelayError
 from twisted_relay.core.keys import address_key, bus_keys
 from twisted_relay.core.tokens import TokenSigner, b64url
@@ -31,11 +33,21 @@ def test_the_first_bus_key_is_of_the_secret_that_signs() -> None:
     assert bus_keys(SECRET, (FORMER,)) == (*bus_keys(SECRET, ()), *bus_keys(FORMER, ()))
 
 
-def test_instances_in_the_midst_of_a_rotation_know_each_others_keys() -> None:
-    before = bus_keys(FORMER, (SECRET,))
-    after = bus_keys(SECRET, (FORMER,))
-    assert before[0] in after
-    assert after[0] in before
+def test_instances_believe_each_other_at_each_step_of_a_rotation() -> None:
+    steps = [
+        Seal(bus_keys(secret, old))
+        for secret, old in (
+            (FORMER, ()),
+            (FORMER, (SECRET,)),
+            (SECRET, (FORMER,)),
+            (SECRET, ()),
+        )
+    ]
+    said = Envelope("lease", 1, (Shown("qr", 1),))
+    for before, after in itertools.pairwise(steps):
+        assert after.open("room", before.close("room", said)) == said
+        assert before.open("room", after.close("room", said)) == said
+    assert steps[0].open("room", steps[2].close("room", said)) is None, "hence two steps"
 
 
 @pytest.mark.parametrize("label", [b"twisted-relay bus v1", b"twisted-relay addresses v1"])
