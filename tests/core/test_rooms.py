@@ -3,8 +3,8 @@
 from twisted_relay.core.rooms import Rooms
 
 
-def enter(rooms, room="r", member="m", client="c", epoch=1):
-    return rooms.enter(room, member, "label", epoch, 0, client)
+def enter(rooms, room="r", member="m", client="c", hold="first"):
+    return rooms.enter(room, None, member, "label", hold, 1, 0, client)
 
 
 def test_a_member_is_in_the_room_that_it_entered():
@@ -25,7 +25,7 @@ def test_members_are_kept_in_the_order_in_which_they_came():
 def test_a_seat_taken_back_names_the_one_that_held_it():
     rooms = Rooms()
     first, _ = enter(rooms, client="old")
-    second, before = enter(rooms, client="new", epoch=2)
+    second, before = enter(rooms, client="new", hold="second")
     assert before is first
     assert rooms.get("r").members == {"m": second}
 
@@ -33,7 +33,7 @@ def test_a_seat_taken_back_names_the_one_that_held_it():
 def test_a_replaced_holder_cannot_remove_its_successor():
     rooms = Rooms()
     first, _ = enter(rooms)
-    second, _ = enter(rooms, epoch=2)
+    second, _ = enter(rooms, hold="second")
     assert not rooms.remove(first)
     assert rooms.get("r").members == {"m": second}
 

@@ -14,34 +14,36 @@ def make(late=False, members=3):
     memory = MemoryStore(clock, lambda: 0, room_limits())
     store = LateStore(memory, late)
     result_of(memory.create("room", "", None, None))
-    epochs = [
-        result_of(memory.join("room", Entry(f"m{n}", f"jti{n}"))).epoch for n in range(members)
-    ]
-    return clock, memory, store, Departures(clock, store), epochs
+    holds = [f"hold{n}" for n in range(members)]
+    for n, hold in enumerate(holds):
+        result_of(memory.join("room", Entry(f"m{n}", hold, "lease", f"jti{n}")))
+    return clock, memory, store, Departures(clock, store), holds
 
 
-def nobody(room_id, left):
+def nobody(room_id, standing):
     raise AssertionError("nothing was late")
 
 
-def outcomes_of(departures, epochs, late=None):
+def outcomes_of(departures, holds, late=None):
     outcomes = []
-    for number, epoch in enumerate(epochs):
-        departures.add("room", f"m{number}", epoch, False, late or nobody).addBoth(
-            lambda result, number=number: outcomes.append((number, result))
+    for number, hold in enumerate(holds):
+        departures.add("room", f"m{number}", hold, False, late or nobody).addBoth(
+            lambda result, number=number: outcomes.append(
+                (number, getattr(result, "participants", result))
+            )
         )
     return outcomes
 
 
 def test_a_leave_comes_back_with_what_the_store_said():
-    _, _, _, departures, epochs = make()
-    assert outcomes_of(departures, epochs) == [(0, 2), (1, 1), (2, 0)]
+    _, _, _, departures, holds = make()
+    assert outcomes_of(departures, holds) == [(0, 2), (1, 1), (2, 0)]
     assert len(departures) == 0
 
 
 def test_leaves_are_written_one_after_the_other_in_the_order_in_which_they_arose():
-    _, _, store, departures, epochs = make(late=True)
-    outcomes = outcomes_of(departures, epochs)
+    _, _, store, departures, holds = make(late=True)
+    outcomes = outcomes_of(departures, holds)
     assert store.calls == ["leave"]
     store.answer(1)
     assert (outcomes, len(store.calls)) == ([(0, 2)], 2)
@@ -50,25 +52,25 @@ def test_leaves_are_written_one_after_the_other_in_the_order_in_which_they_arose
 
 
 def test_while_the_store_is_away_the_asker_is_told_so_at_once():
-    _, _, store, departures, epochs = make()
+    _, _, store, departures, holds = make()
     store.absent = True
-    outcomes = outcomes_of(departures, epochs)
+    outcomes = outcomes_of(departures, holds)
     assert [number for number, _ in outcomes] == [0, 1, 2]
     for _, failure in outcomes:
         failure.trap(StoreUnavailable)
 
 
 def test_those_who_waited_behind_a_vain_attempt_are_told_at_once_too():
-    _, _, store, departures, epochs = make(late=True)
-    outcomes = outcomes_of(departures, epochs)
+    _, _, store, departures, holds = make(late=True)
+    outcomes = outcomes_of(departures, holds)
     store.fail(StoreUnavailable())
     assert [number for number, _ in outcomes] == [0, 1, 2]
 
 
 def test_a_leave_that_is_written_late_says_how_many_are_left():
-    clock, _, store, departures, epochs = make()
+    clock, _, store, departures, holds = make()
     store.absent, late = True, []
-    outcomes_of(departures, epochs, lambda *told: late.append(told))
+    outcomes_of(departures, holds, lambda id, standing: late.append((id, standing.participants)))
     assert late == []
     store.absent = False
     clock.advance(1)
@@ -76,9 +78,9 @@ def test_a_leave_that_is_written_late_says_how_many_are_left():
 
 
 def test_leaves_are_tried_again_until_the_store_is_back_and_then_all_are_written():
-    clock, memory, store, departures, epochs = make()
+    clock, memory, store, departures, holds = make()
     store.absent = True
-    outcomes_of(departures, epochs, lambda *_: None)
+    outcomes_of(departures, holds, lambda *_: None)
     clock.pump([1.0] * 30)
     assert len(departures) == 3
     store.absent = False
@@ -89,16 +91,16 @@ def test_leaves_are_tried_again_until_the_store_is_back_and_then_all_are_written
 
 
 def test_a_store_that_is_away_is_not_asked_in_a_frenzy():
-    clock, _, store, departures, epochs = make()
+    clock, _, store, departures, holds = make()
     store.absent = True
-    outcomes_of(departures, epochs)
+    outcomes_of(departures, holds)
     clock.pump([0.1] * 100)
     assert len(store.calls) <= 11
 
 
 def test_a_leave_that_fails_by_a_bug_holds_up_no_other():
-    _, _, store, departures, epochs = make(late=True)
-    outcomes = outcomes_of(departures, epochs)
+    _, _, store, departures, holds = make(late=True)
+    outcomes = outcomes_of(departures, holds)
     store.fail(ValueError("a bug"))
     store.answer()
     outcomes[0][1].trap(ValueError)
@@ -106,9 +108,9 @@ def test_a_leave_that_fails_by_a_bug_holds_up_no_other():
 
 
 def test_a_stopped_queue_tries_no_more_and_keeps_no_timer():
-    clock, _, store, departures, epochs = make()
+    clock, _, store, departures, holds = make()
     store.absent = True
-    outcomes_of(departures, epochs)
+    outcomes_of(departures, holds)
     departures.stop()
     asked = len(store.calls)
     clock.pump([1.0] * 10)
@@ -117,17 +119,17 @@ def test_a_stopped_queue_tries_no_more_and_keeps_no_timer():
 
 
 def test_a_queue_stopped_while_the_store_is_asked_keeps_no_timer():
-    clock, _, store, departures, epochs = make(late=True)
-    outcomes_of(departures, epochs)
+    clock, _, store, departures, holds = make(late=True)
+    outcomes_of(departures, holds)
     departures.stop()
     store.fail(StoreUnavailable())
     assert clock.getDelayedCalls() == []
 
 
 def test_a_long_queue_is_written_without_recursion():
-    clock, memory, store, departures, epochs = make(members=0)
+    clock, memory, store, departures, holds = make(members=0)
     store.absent = True
-    outcomes = outcomes_of(departures, range(5000))
+    outcomes = outcomes_of(departures, [f"hold{n}" for n in range(5000)])
     store.absent = False
     clock.pump([1.0] * 2)
     assert len(departures) == 0
@@ -135,10 +137,35 @@ def test_a_long_queue_is_written_without_recursion():
 
 
 def test_the_outcome_may_be_awaited():
-    _, _, _, departures, epochs = make()
+    _, _, _, departures, holds = make()
 
     async def leave():
-        return await departures.add("room", "m0", epochs[0], False, nobody)
+        return await departures.add("room", "m0", holds[0], False, nobody)
 
-    assert result_of(leave()) == 2
-    assert isinstance(departures.add("room", "m1", epochs[1], True, nobody), Deferred)
+    assert result_of(leave()).participants == 2
+    assert isinstance(departures.add("room", "m1", holds[1], True, nobody), Deferred)
+
+
+def test_a_seat_that_may_have_been_given_is_given_back_once_that_is_certain():
+    clock, memory, store, departures, holds = make(members=2)
+    late = []
+    departures.add_later(
+        3.0, "room", "m0", holds[0], False, lambda id, standing: late.append(standing.participants)
+    )
+    departures.add_later(3.0, "room", "m1", "never-given", False, nobody)
+    assert len(departures) == 2
+    clock.advance(2.9)
+    assert store.calls == []
+    clock.advance(0.2)
+    assert late == [1]
+    assert list(memory._rooms["room"].seats) == ["m1"]
+    assert len(departures) == 0
+
+
+def test_a_stopped_queue_keeps_no_timer_for_what_was_to_be_given_back_later():
+    clock, _, store, departures, holds = make()
+    departures.add_later(3.0, "room", "m0", holds[0], False, nobody)
+    departures.stop()
+    clock.advance(10)
+    assert store.calls == []
+    assert clock.getDelayedCalls() == []

@@ -21,7 +21,7 @@ class Wired:
 
     def member(self, name):
         client = Client(Connection(), Session(session_limits(), 0.0), 0.0)
-        client.member, _ = self.rooms.enter("room", name, name, 1, 0, client)
+        client.member, _ = self.rooms.enter("room", None, name, name, name, 1, 0, client)
         return client.member
 
     def post(self, text, skip=None):

@@ -412,8 +412,12 @@ class RelayMachine(RuleBasedStateMachine):
         if not hasattr(self, "bench") or not self.is_idle():
             return
         relay = self.bench.relay
-        here = {room.id: {m.id: m.epoch for m in room.members.values()} for room in relay.rooms}
-        there = {id: room.seats for id, room in self.bench.memory._rooms.items() if room.seats}
+        here = {room.id: {m.id: m.hold for m in room.members.values()} for room in relay.rooms}
+        there = {
+            id: {m: held.hold for m, held in room.seats.items()}
+            for id, room in self.bench.memory._rooms.items()
+            if room.seats
+        }
         assert there == here
         for room in relay.rooms:
             assert room.participants == len(room.members)

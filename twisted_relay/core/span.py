@@ -84,7 +84,8 @@ class Span:
 
     Args:
         port: the instance around it.
-        lease: the name of this instance's stay.
+        lease: the name of this instance's stay: the instance's own name, a dot, and more. Leases
+            that begin so are of this instance too, abandoned before their seats were given back.
         linked: whether the channel can be used.
 
     Attributes:
@@ -95,6 +96,7 @@ class Span:
     def __init__(self, port: Port, lease: str, linked: bool) -> None:
         self._port = port
         self.lease = lease
+        self._own = lease.partition(".")[0] + "."
         self._linked = linked
         #: Whether all waits for the store to say how the room stands.
         self._held = False
@@ -133,7 +135,7 @@ class Span:
     @property
     def is_alone(self) -> bool:
         """Whether no other instance has members in the room."""
-        return self.leases <= {self.lease}
+        return not self._elsewhere(self.leases)
 
     @property
     def is_established(self) -> bool:
@@ -150,11 +152,18 @@ class Span:
         """Whether somebody came in before all the others had answered."""
         return bool(self._late)
 
+    def is_own(self, lease: str) -> bool:
+        """Whether a lease is of this instance."""
+        return lease.startswith(self._own)
+
+    def _elsewhere(self, leases: Iterable[str]) -> set[str]:
+        return {lease for lease in leases if not lease.startswith(self._own)}
+
     def learned(self, standing: Standing) -> None:
         """The store has answered. What makes the room narrower waits for the channel."""
         if standing.revision <= self.newest.revision:
             return
-        if self.is_alone and standing.leases <= {self.lease}:
+        if self.is_alone and not self._elsewhere(standing.leases):
             self.standing, self._ahead = standing, None
         else:
             self._ahead = standing
@@ -162,17 +171,12 @@ class Span:
         self._update()
 
     def renewed(self, standing: Standing) -> None:
-        """The store has answered a renewal.
-
-        Whoever makes a change tells the others. If that was not heard a whole renewal later, it
-        never will be, and is told from here.
-        """
-        unheard = self._ahead is not None
+        """The store has answered a renewal. Whoever makes a change tells the others; news that
+        comes this way may have got lost on the other, and is told from here."""
+        is_news = standing.revision > self.newest.revision
         self.learned(standing)
-        if standing.reaped or (unheard and self._ahead is not None):
+        if is_news:
             self.announce(Tell.IF_NEWS)
-        elif self.is_alone:
-            self._port.count(self.standing.participants, anyway=False)
 
     def begin(self, standing: Standing) -> None:
         """The store has given this lease its first member. The others, if there are any, are
@@ -201,7 +205,7 @@ class Span:
         self._held = False
         self.standing, self._ahead = standing, None
         self._asked_at = standing.revision
-        self._unanswered = set(standing.leases - {self.lease})
+        self._unanswered = self._elsewhere(standing.leases)
         self._late.clear()
 
     def give_up_waiting(self) -> None:

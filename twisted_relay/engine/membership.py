@@ -90,7 +90,7 @@ class Membership:
                 self._issuer.next_token(member),
                 frame.id,
             )
-            self._spans.entered(place, member, quiet=True, taken=False)
+            self._spans.entered(place, member, quiet=True)
         finally:
             self._spans.close(place)
 
@@ -117,7 +117,7 @@ class Membership:
             if member is None:
                 return
             self._notices.joined(member, self._issuer.next_token(member), comes_back, frame.id)
-            self._spans.entered(place, member, quiet=comes_back, taken=seat.taken_from is not None)
+            self._spans.entered(place, member, quiet=comes_back, taken_from=seat.taken_from)
             room = member.room
             if seat.qr_spent or not room.qr_id:
                 self._upkeep.rotate_qr(room, claims.jti if seat.qr_spent else "")
@@ -219,7 +219,7 @@ class Membership:
         if ghost is not None:
             self.put_out(ghost, Close.REPLACED)
         elif seat.taken_from is not None:
-            self._spans.passed_by(place, Occupant(entry.member_id, "", since))
+            self._spans.passed_by(place, Occupant(entry.member_id, "", since), seat.taken_from)
         Deferred.fromCoroutine(
             self._return_seat(place.room_id, entry.member_id, entry.hold, False, ghost is not None)
         ).addErrback(self._broken, "LEAVE")

@@ -76,6 +76,7 @@ class Place:
         subscribed: whether the room's channel is heard.
         shaken: whether something may have been missed since the store last confirmed the room.
         recovering, again: whether the room is being registered; whether that must be repeated.
+        next_lease: the lease under which it is being registered.
         spent: tokens spent here, each with its expiry, for a store that has lost them.
         number: the highest number given to a label here.
     """
@@ -89,6 +90,7 @@ class Place:
         self.shaken = False
         self.recovering = False
         self.again = False
+        self.next_lease = ""
         self.spent: dict[str, int] = {}
         self.number = 0
         self._waiting: list[Deferred[None]] = []
@@ -97,7 +99,7 @@ class Place:
         self._gap_again = False
         self._flushing = False
         self._is_spanning = False
-        self.span = Span(self, lease, around.bus is None or around.bus.up)
+        self.span = Span(self, lease, around.bus is not None and around.bus.up)
 
     @property
     def room(self) -> LocalRoom | None:

@@ -96,6 +96,8 @@ class Relay:
         self._metrics = environment.metrics
         self._frame_prefix = b64url(environment.random_bytes(9))
         self._frames_made = 0
+        self._instance = b64url(environment.random_bytes(16))
+        self._leases_made = 0
         self.clients: set[Client] = set()
         self.rooms: Rooms[Client] = Rooms()
         self.draining = False
@@ -134,7 +136,7 @@ class Relay:
             ),
             rooms,
             store,
-            issuer.random_id,
+            self._lease,
             environment.now_ms,
             self._broken_by_itself,
         )
@@ -298,6 +300,10 @@ class Relay:
 
     def _too_slow(self, client: Client) -> None:
         self.close(client, Close.SLOW_CONSUMER)
+
+    def _lease(self) -> str:
+        self._leases_made += 1
+        return f"{self._instance}.{self._leases_made:x}"
 
     def _show_qr(self, room: LocalRoom, qr: QrToken) -> None:
         place = self._spans.of(room.id)

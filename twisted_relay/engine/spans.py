@@ -181,18 +181,23 @@ class Spans:
         finally:
             place.arrivals.discard(arrival)
 
-    def entered(self, place: Place, member: Seated, quiet: bool, taken: bool) -> None:
-        """Somebody came in; the others are told. `quiet`: the text is not, only the count.
-        `taken`: the seat was held on another instance until now."""
+    def entered(
+        self, place: Place, member: Seated, quiet: bool, taken_from: str | None = None
+    ) -> None:
+        """Somebody came in; the others are told. `quiet`: only the count is told to members.
+        `taken_from`: the lease under which the seat was held until now."""
         if len(member.room.members) == 1:
             self._renewal_due.add(place)
-        place.span.announce(Tell.ALWAYS, quiet=[member.id] if quiet else (), anyway=taken)
-        if place.span.has_late:
+        span = place.span
+        taken = taken_from is not None and not span.is_own(taken_from)
+        span.announce(Tell.ALWAYS, quiet=[member.id] if quiet else (), anyway=taken)
+        if span.has_late:
             place.gap()
 
-    def passed_by(self, place: Place, occupant: Occupant) -> None:
-        """Somebody took a seat from another instance, and was gone before coming in."""
-        place.span.announce(quiet=[occupant.member_id], also=[occupant], anyway=True)
+    def passed_by(self, place: Place, occupant: Occupant, taken_from: str) -> None:
+        """Somebody took a seat back, and was gone before coming in."""
+        if not place.span.is_own(taken_from):
+            place.span.announce(quiet=[occupant.member_id], also=[occupant], anyway=True)
 
     def left(self, place: Place, standing: Standing, tells: Tell) -> None:
         """The store has taken a seat back; the others are told."""
@@ -332,19 +337,20 @@ class Spans:
                 place.shaken = False
                 span.release()
                 return
-        lease = self._new_lease()
+        # The same again after a vain attempt, which may have been written.
+        lease = place.next_lease = place.next_lease or self._new_lease()
         registration = self._registration(place, lease)
         if not registration.members:
             span.release()
             return
         registered = await self._store.register(place.room_id, registration)
+        place.next_lease = ""
         self._metrics.rooms_recovered += 1
         self._admit(place, registration, registered)
         was_never_missed = was_alone and registered.made_anew
-        missed = place.shaken or not (was_never_missed and registered.standing.leases <= {lease})
-        place.shaken = False
+        shaken, place.shaken = place.shaken, False
         span.begin_again(lease, registered.standing, apart=was_alone)
-        if missed:
+        if shaken or not (was_never_missed and span.is_alone):
             place.gap()
 
     def _registration(self, place: Place, lease: str) -> Registration:
