@@ -138,9 +138,15 @@ class RedisBus:
             self._heard[channel] = room_id
 
     def _hears(self, channel: bytes, data: bytes) -> None:
-        room_id = self._heard.get(channel)
-        if room_id is not None and self._owner is not None and not self._stopped:
+        room_id, ear = self._heard.get(channel), self._ear
+        if room_id is None or ear is None or self._owner is None or self._stopped:
+            return
+        try:
             self._owner.heard(room_id, data)
+        except Exception:
+            # A message that was lost to a bug was lost: the owner has to know.
+            self._log.failure("a message from the bus met a bug", event="redis_failed")
+            ear.abort("bug")
 
     async def _attempt(self) -> None:
         mouth = await self._server.connect(Connection)

@@ -54,6 +54,8 @@ class ErrorReply(RedisFault):
 _REASONS: tuple[tuple[type[BaseException], str], ...] = (
     (DeferredTimeoutError, "timeout"),
     (error.TimeoutError, "timeout"),
+    # What an endpoint makes of being cancelled when the time is over.
+    (error.ConnectingCancelledError, "timeout"),
     (error.ConnectionRefusedError, "refused"),
     (error.DNSLookupError, "name"),
     (VerificationError, "certificate"),

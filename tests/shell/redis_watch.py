@@ -1,0 +1,76 @@
+"""What the tests of the link and of the bus share: waiting, settings, the log as written."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.task import deferLater
+from twisted.logger import globalLogPublisher
+
+from twisted_relay.core.redis_url import parse_redis_url
+from twisted_relay.core.settings import RedisSettings
+from twisted_relay.engine.metrics import Metrics
+from twisted_relay.shell import logs
+
+PATIENCE = 10.0
+
+
+async def until(true: Callable[[], object], patience: float = PATIENCE) -> None:
+    """Let the reactor run until it is so."""
+    ends = time.monotonic() + patience
+    while not true():
+        assert time.monotonic() < ends, f"it did not come about in {patience} s"
+        await deferLater(reactor, 0.01)
+
+
+async def later(seconds: float) -> None:
+    """Let this much time pass, in which something must not happen."""
+    await deferLater(reactor, seconds)
+
+
+def parts(
+    kind: Callable[..., Any],
+    url: str,
+    command_timeout_ms: int = 2000,
+    connect_timeout_ms: int = 5000,
+) -> Any:
+    """A link or bus to this URL; its counts are its attribute ``metrics``."""
+    metrics = Metrics(0.0)
+    settings = RedisSettings(None, command_timeout_ms, connect_timeout_ms)
+    made = kind(reactor, parse_redis_url(url), settings, metrics)
+    made.metrics = metrics
+    return made
+
+
+class Log:
+    """The log as it would be written, every level of it."""
+
+    def __init__(self) -> None:
+        self._stream = io.StringIO()
+        choices = SimpleNamespace(level="trace", format="json", client_address="full")
+        self._observer = logs.make_observer(choices, self._stream, self._stream)
+        globalLogPublisher.addObserver(self._observer)
+
+    def close(self) -> None:
+        globalLogPublisher.removeObserver(self._observer)
+
+    @property
+    def text(self) -> str:
+        return self._stream.getvalue()
+
+    def lines(self, event: str) -> list[dict[str, Any]]:
+        found = [json.loads(line) for line in self.text.splitlines()]
+        return [line for line in found if line.get("event") == event]
+
+    def assert_quiet(self, *private: str) -> None:
+        """Nothing unexpected, and nothing private."""
+        assert '"error"' not in self.text
+        assert "raceback" not in self.text
+        for word in private:
+            assert word not in self.text
