@@ -13,12 +13,15 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+from certificates import certificate_for
 from real_redis import RealRedis, server_binaries
 from redis_watch import Log, later, parts, until
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.ssl import Certificate
 from twisted.internet.testing import MemoryReactorClock
+from twisted.protocols.portforward import ProxyFactory
 
 from twisted_relay.core.redis_url import parse_redis_url
 from twisted_relay.core.settings import RedisSettings
@@ -391,6 +394,53 @@ async def test_after_a_stop_nothing_goes_on(
     assert idle.metrics.redis_reconnect_attempts == attempts
     assert link.metrics.redis_connects == 1
     assert not log.lines("redis_back")
+
+
+@pytest.fixture
+def tls_front(
+    redis_server: RealRedis, request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[tuple[str, Path]]:
+    """TLS in front of the server, for the parametrized host: its URL, and its authority's file."""
+    certificate = certificate_for(request.param)
+    authority = tmp_path / "authority.pem"
+    authority.write_bytes(Certificate(certificate.original).dumpPEM())
+    front = ProxyFactory("127.0.0.1", redis_server.port)
+    front.noisy = False
+    port = reactor.listenSSL(0, front, certificate.options(), interface="127.0.0.1")
+    yield f"rediss://localhost:{port.getHost().port}", authority
+    port.stopListening()
+
+
+# Twisted's own use of pyOpenSSL, on the side of the server.
+@pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")
+@pytest.mark.parametrize(
+    ("tls_front", "known", "message"),
+    [
+        ("localhost", True, "Redis answers"),
+        ("localhost", False, "Redis is not there: certificate"),
+        ("elsewhere.example", True, "Redis is not there: certificate"),
+    ],
+    indirect=["tls_front"],
+)
+async def test_tls_checks_who_is_there(
+    tls_front: tuple[str, Path],
+    known: bool,
+    message: str,
+    start_link: Callable[..., Any],
+    log: Log,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    url, authority = tls_front
+    if known:
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority))
+    link = start_link(url)
+    await until(lambda: link.message != "Redis was not reached yet")
+    assert link.message == message
+    if link.ready:
+        assert await link.command("PING") == b"PONG"
+    log.assert_quiet("elsewhere")
+    await link.stop()
+    await later(0.05)
 
 
 def test_connecting_has_a_time_limit() -> None:

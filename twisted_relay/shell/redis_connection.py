@@ -72,6 +72,8 @@ def reason_of(trouble: BaseException | None) -> str | None:
     what is no fault of Redis or the network."""
     if isinstance(trouble, RedisFault):
         return trouble.reason
+    if isinstance(trouble, SSL.Error) and "certificate" in str(trouble):
+        return "certificate"
     for kind, reason in _REASONS:
         if isinstance(trouble, kind):
             return reason
