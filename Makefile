@@ -13,12 +13,13 @@ TEST_STAMP := $(VENV)/.test-$(MODULES)
 DESCRIBED := setup.py setup.cfg
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help run test lint types unit test-ops clean
+.PHONY: help run test lint types unit test-ops bench bench-quick bench-test clean
 
 help:
 	@echo "make run       start the relay on http://127.0.0.1:3001 (PORT=... for another port)"
 	@echo "make test      lint, types, the whole suite, and the package in an empty environment"
 	@echo "make test-ops  what needs system packages (proxies, Redis, containers)"
+	@echo "make bench     measure the relay beside its peers (cc, Node.js 20, Redis; half an hour)"
 	@echo "make clean     remove everything that these targets made"
 
 $(BIN)/python:
@@ -58,6 +59,18 @@ test-ops:
 	else \
 		echo "test-ops: nothing in this release needs system packages; no test to run"; \
 	fi
+
+# ARGS may choose loads, servers and rounds: python -m benchmarks --help. Two processors are needed.
+bench: $(TEST_STAMP)
+	@$(BIN)/python -m benchmarks --write $(ARGS)
+
+bench-quick: $(TEST_STAMP)
+	@$(BIN)/python -m benchmarks --quick $(ARGS)
+
+# The benchmark's own tests: they compile the programs and install the peers.
+bench-test: $(TEST_STAMP)
+	$(BIN)/mypy -p benchmarks.harness -m benchmarks.__main__
+	$(BIN)/python -m pytest benchmarks/tests $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .tox .pytest_cache .mypy_cache .ruff_cache .hypothesis

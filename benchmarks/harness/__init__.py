@@ -1,0 +1,1 @@
+"""Builds the parts, runs them in turn, and writes down what came out."""
