@@ -694,6 +694,9 @@ class Cluster:
         for line in self.lines:
             line.close()
         self.redis.stop()
+
+    def check(self) -> None:
+        """Nothing went wrong inside of any instance."""
         for relay in self.relays:
             assert "Traceback" not in relay.log
             assert relay.err == "", "a bug of the relay's own, met on the way"
@@ -711,12 +714,16 @@ def new_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[.
     yield make
     for cluster in made:
         cluster.stop()
+    for cluster in made:
+        cluster.check()
 
 
 @pytest.fixture
-def people() -> People:
+def people() -> Iterator[People]:
     """Whoever takes part in a test with several instances."""
-    return People()
+    people = People()
+    yield people
+    people.hang_up()
 
 
 class Wire:

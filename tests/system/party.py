@@ -48,6 +48,7 @@ class Stay:
         self.joined_at = 0.0
         self.asked = ""
         self.refused = ""
+        self.leaving = False
         self.heard: list[tuple[float, dict[str, Any]]] = []
         self.said: dict[str, Said] = {}
         self.next_token = ""
@@ -138,6 +139,7 @@ class Stay:
         return self._send("PING")
 
     def leave(self) -> str:
+        self.leaving = True
         return self._send("LEAVE", roomId=self.party.room_id)
 
     def answers(self) -> list[str]:
@@ -188,6 +190,12 @@ class People:
         party = Party(self, f"{name}-{len(self.parties)}")
         self.parties.append(party)
         return party
+
+    def hang_up(self) -> None:
+        """All go, without a word."""
+        for party in self.parties:
+            for stay in party.stays:
+                stay.client.close()
 
     def after(self, seconds: float, act: Callable[[], Any]) -> None:
         """Do this at that time from now, while somebody pumps."""
@@ -302,7 +310,7 @@ class Party:
 
     @staticmethod
     def _act(stay: Stay, name: str) -> Callable[[], Any]:
-        return lambda: getattr(stay, name)() if stay.here else None
+        return lambda: getattr(stay, name)() if stay.here and not stay.leaving else None
 
     def settled(self, patience: float = PATIENCE) -> None:
         """Wait until nothing is planned, and everything that was said and is due has come."""
