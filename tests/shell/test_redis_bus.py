@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+import random
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
@@ -211,7 +213,7 @@ async def test_redis_dies_and_comes_back(
             await bus.subscribe(ROOM)
         bus.unsubscribe(ROOM)
         attempts = bus.metrics.redis_reconnect_attempts
-        await until(lambda at=attempts: bus.metrics.redis_reconnect_attempts >= at + 2)
+        await until(lambda at=attempts: bus.metrics.redis_reconnect_attempts > at)
         any_server.restart()
         await until(lambda: bus.up)
         assert bus.owner.events == ["restored", "lost"] * outage + ["restored"]
@@ -394,3 +396,65 @@ async def test_a_stop_does_not_wait_for_a_redis_that_hangs(
     await bus.stop()
     assert time.monotonic() - began < 1
     assert not bus.up
+
+
+class Follower(Owner):
+    """Subscribes whenever it may; notes for each message in which of its own times it came."""
+
+    def __init__(self, bus: Any) -> None:
+        super().__init__()
+        self.bus = bus
+        self.times = 0
+        self.by_time: dict[tuple[int, bytes], list[int]] = collections.defaultdict(list)
+
+    def heard(self, room_id: str, data: bytes) -> None:
+        epoch, number = data.split()
+        self.by_time[self.times, epoch].append(int(number))
+
+    def bus_restored(self) -> None:
+        self.times += 1
+        subscribed = Deferred.fromCoroutine(self.bus.subscribe(ROOM))
+        subscribed.addErrback(lambda failure: failure.trap(StoreUnavailable))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_no_hole_is_silent(
+    redis_server: RealRedis, start_bus: Callable[..., Any], seed: int
+) -> None:
+    chance = random.Random(seed)
+    speaker = start_bus(redis_server.url, command_timeout_ms=250)
+    listener = start_bus(redis_server.url, command_timeout_ms=250)
+    follower = listener.owner = Follower(listener)
+    listener.attach(follower)
+    said = 0
+
+    async def speak(seconds: float) -> None:
+        nonlocal said
+        ends = time.monotonic() + seconds
+        while time.monotonic() < ends:
+            for _ in range(chance.randrange(20)):
+                epoch = len(speaker.owner.events)
+                said += speaker.publish(ROOM, b"%d %d" % (epoch, said))
+            await later(0.002)
+
+    for _ in range(20):
+        await speak(chance.uniform(0.05, 0.4))
+        trouble = chance.randrange(4)
+        if trouble == 0:
+            redis_server.freeze()
+            await speak(chance.uniform(0.05, 0.6))
+            redis_server.thaw()
+        elif trouble == 1:
+            redis_server.kill()
+            await speak(chance.uniform(0, 0.2))
+            redis_server.restart()
+        else:
+            redis_server.command("CLIENT", "KILL", "TYPE", ("normal", "pubsub")[trouble % 2])
+    await until(lambda: speaker.up and listener.up)
+    await speak(0.3)
+    # Within one time of the speaker's bus and one of the listener's, each message is there, once.
+    assert len(follower.by_time) > 5
+    for numbers in follower.by_time.values():
+        assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+    assert follower.events.count("lost") > 3

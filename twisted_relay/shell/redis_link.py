@@ -124,7 +124,7 @@ class RedisLink:
         try:
             return await self._ask(*parts)
         except ErrorReply as refused:
-            raise self._refused(refused) from None
+            raise self.refused(refused.reason) from None
 
     async def script(
         self, script: Script, keys: Sequence[str | bytes], args: Sequence[Part] = ()
@@ -139,12 +139,24 @@ class RedisLink:
                 # It was restarted, or told to forget scripts.
                 return await self._ask("EVAL", script.source, len(keys), *keys, *args)
         except ErrorReply as refused:
-            raise self._refused(refused) from None
+            raise self.refused(refused.reason) from None
 
     def refused(self, reason: str) -> StoreUnavailable:
-        """What to raise for a reply that cannot be taken: counted and logged by this one word, as
-        if Redis had refused."""
-        return self._refused(ErrorReply(reason))
+        """What to raise where Redis refused, or gave a reply that makes no sense: counted, and
+        logged by this one word."""
+        self._metrics.redis_errors += 1
+        suppressed = self._refusals.admit(reason, self._seconds())
+        if suppressed is not None:
+            self._log.warn(
+                "Redis refused a command: {code}",
+                event="redis_refused",
+                code=reason.upper(),
+                suppressed=suppressed or None,
+            )
+        if reason == "readonly" and self._connection is not None:
+            # It was made a replica: its name may stand for another server by now.
+            self._connection.abort("replica")
+        return StoreUnavailable(f"Redis refused: {reason}")
 
     async def _ask(self, *parts: Part) -> Any:
         if self._connection is None:
@@ -157,21 +169,6 @@ class RedisLink:
         except RedisFault as fault:
             self._metrics.redis_errors += 1
             raise StoreUnavailable(f"Redis: {fault.reason}") from None
-
-    def _refused(self, refused: ErrorReply) -> StoreUnavailable:
-        self._metrics.redis_errors += 1
-        suppressed = self._refusals.admit(refused.reason, self._seconds())
-        if suppressed is not None:
-            self._log.warn(
-                "Redis refused a command: {code}",
-                event="redis_refused",
-                code=refused.reason.upper(),
-                suppressed=suppressed or None,
-            )
-        if refused.reason == "readonly" and self._connection is not None:
-            # It was made a replica: its name may stand for another server by now.
-            self._connection.abort("replica")
-        return StoreUnavailable(f"Redis refused: {refused.reason}")
 
     async def _attempt(self) -> None:
         connection = await self._server.connect(Connection)
