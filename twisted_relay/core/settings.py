@@ -159,6 +159,7 @@ class RuntimeSettings:
     instance_id: str
     graceful_shutdown_timeout_ms: int
     memory_limit_mb: int | None
+    fast_path: bool
 
 
 @attrs.frozen

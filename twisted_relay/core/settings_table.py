@@ -142,6 +142,7 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
         Setting("INSTANCE_ID", "runtime.instance_id", TEXT, None, "The name of this instance, for display only.", "now", "the host's name"),
         Setting("GRACEFUL_SHUTDOWN_TIMEOUT_MS", "runtime.graceful_shutdown_timeout_ms", integer(0, HOUR), 30_000, "How long a drain may take, in ms."),
         Setting("MEMORY_LIMIT_MB", "runtime.memory_limit_mb", integer(16, 16_777_216), None, "The memory, in MiB, that /health measures against.", "now", "the container's"),
+        Setting("FAST_PATH", "runtime.fast_path", SWITCH, True, "Use the relay's own ways through Twisted and Autobahn; false leaves all to them."),
     ),
     "Switches": (
         _feature("HEALTH_ENDPOINT", "Serve `/health`."),

@@ -20,10 +20,11 @@ from twisted_relay.core.settings import Loaded, Settings
 from twisted_relay.core.tokens import TokenSigner
 from twisted_relay.engine.metrics import Metrics
 from twisted_relay.engine.relay import Environment, Relay
-from twisted_relay.shell import logs
+from twisted_relay.shell import logs, transport
 from twisted_relay.shell.backing import make_backing
+from twisted_relay.shell.entrance import AdmissionResource
 from twisted_relay.shell.http import make_site
-from twisted_relay.shell.websocket import AdmissionResource, RelayFactory
+from twisted_relay.shell.websocket import RelayFactory
 
 
 def _now_ms() -> int:
@@ -83,11 +84,14 @@ class RelayService(service.MultiService):
             self.backing.bus,
             self.backing.bus_keys,
         )
+        self._misfit = transport.misfit() if settings.runtime.fast_path else None
+        self._fast_path = settings.runtime.fast_path and self._misfit is None
         factory = RelayFactory(
             self.relay,
             Admission(settings.admission, settings.features.ip_tracking),
             reactor,
             settings.session.max_ws_msg_bytes,
+            self._fast_path,
         )
         self.site: Site = make_site(
             settings,
@@ -115,6 +119,8 @@ class RelayService(service.MultiService):
                 "JOIN_TOKEN_SECRET is not set: a random one serves for the life of this process",
                 event="random_token_secret",
             )
+        if self._misfit is not None:
+            self._log.warn("the fast path is off: {fault}", event="plain_path", fault=self._misfit)
         self.backing.start()
         self.relay.start()
         self._endpoint().listen(self.site).addCallbacks(self._listening, self._cannot_listen)
@@ -144,6 +150,8 @@ class RelayService(service.MultiService):
 
     def _listening(self, port: IListeningPort) -> None:
         self.port = port
+        if self._fast_path:
+            transport.send_at_once(port)
         self._log.info(
             "listening on port {port}",
             event="listening",

@@ -1,14 +1,22 @@
-"""What the relay must know of Twisted's transports beyond their public interface.
+"""What the relay must know of Twisted and Autobahn beyond their public interfaces.
 
-Every private attribute that is used stands in this module, and `tests/shell/test_transport.py`
-fails on a version of Twisted where one of them has changed.
+Every private attribute that is used stands in this module, and `misfit` says at the start whether
+the installed versions have them as they are read here; where they have not, the relay runs on the
+public interfaces alone. `tests/shell/test_transport.py` fails on such a version.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
 
-from twisted.internet.interfaces import ITransport
+from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
+from autobahn.websocket import xormasker
+from twisted.internet import tcp
+from twisted.internet.interfaces import IListeningPort, ITransport
+from twisted.internet.protocol import Protocol
 
 
 def unsent_bytes(transport: ITransport) -> int:
@@ -20,3 +28,167 @@ def unsent_bytes(transport: ITransport) -> int:
     """
     inside: Any = transport
     return int(len(inside.dataBuffer) - inside.offset + inside._tempDataLen)
+
+
+class PromptServer(tcp.Server):
+    """A connection that tries the socket before it waits for the reactor.
+
+    Twisted keeps what is written, asks the reactor to say when the socket takes it, and sends it
+    then: three system calls and a turn of the loop, where mostly one call would do. Only the
+    plain case is handled here. Whatever the socket does not take, and whatever is written while
+    something waits or the connection is in any special state, goes Twisted's own way, in order.
+    """
+
+    def write(self, data: bytes) -> None:
+        """Send at once if nothing waits, else after what waits; `ITransport.write`."""
+        if (
+            self._tempDataBuffer
+            or self.dataBuffer
+            or self.disconnecting
+            or not self.connected
+            # A producer is told when the buffers are empty, which only the reactor's way does.
+            or self.producer is not None
+            or self.TLS
+            or self._aborting
+            or self._writeDisconnecting
+        ):
+            super().write(data)
+            return
+        try:
+            sent = self.socket.send(data)
+        except OSError:
+            # Full, or broken: Twisted finds out which, in the reactor's turn and not in ours.
+            sent = 0
+        if sent < len(data):
+            super().write(data[sent:])
+
+
+def send_at_once(port: IListeningPort) -> bool:
+    """Let the connections that a port accepts from now on be `PromptServer`; False if it cannot.
+
+    Works on any listening TCP port, with or without TLS over it: TLS writes what it has encrypted
+    to the same transport.
+    """
+    if not isinstance(port, tcp.Port) or port.transport is not tcp.Server:
+        return False
+    port.transport = PromptServer
+    return True
+
+
+def between_messages(protocol: Any) -> bool:
+    """Whether an Autobahn protocol is open, with no frame or message begun and no bytes kept.
+
+    ``current_frame`` and ``inside_message`` exist from the handshake on, which is also when the
+    state becomes open.
+    """
+    return bool(
+        protocol.state == WebSocketServerProtocol.STATE_OPEN
+        and not protocol.data
+        and protocol.current_frame is None
+        and not protocol.inside_message
+    )
+
+
+def unmasked(mask: bytes, data: bytes) -> bytes:
+    """`data` without its mask (RFC 6455 section 5.3); Autobahn has compiled code for it."""
+    return cast(bytes, xormasker.create_xor_masker(mask, len(data)).process(data))  # type: ignore[attr-defined]
+
+
+#: What Autobahn keeps of an opening handshake, though it has no more use for it.
+_OF_THE_HANDSHAKE = (
+    "http_headers",
+    "http_request_data",
+    "http_request_host",
+    "http_request_params",
+    "http_request_path",
+    "http_request_uri",
+    "http_response_data",
+    "http_status_line",
+    "_wskey",
+)
+
+
+def forget_handshake(protocol: Any) -> None:
+    """Keep nothing of the opening handshake of a WebSocket that is open.
+
+    A browser's headers are a kilobyte or two, which Autobahn would hold twice for as long as the
+    connection lives.
+    """
+    kept = vars(protocol)
+    for name in _OF_THE_HANDSHAKE:
+        if name in kept:
+            kept[name] = None
+
+
+# Whether the installed versions are what is read above.
+
+
+def misfit() -> str | None:
+    """Why the fast path is not for the installed Twisted and Autobahn; None if it is.
+
+    Tries it, on a pair of sockets and without a reactor: that takes a millisecond.
+    """
+    for name, fits in (("Twisted", _fits_twisted), ("Autobahn", _fits_autobahn)):
+        try:
+            if not fits():
+                return f"the installed {name} does not keep its buffers as expected"
+        except Exception as fault:
+            return f"the installed {name} is not as expected: {type(fault).__name__}"
+    return None
+
+
+class _Unwatched:
+    """A reactor that watches nothing, whatever it is asked."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *args: None
+
+
+_UNWATCHED: Any = _Unwatched()
+_NO_PORT: Any = None
+
+
+@contextmanager
+def _pair(kind: type[tcp.Server], protocol: Any) -> Iterator[tuple[Any, socket.socket]]:
+    near, far = socket.socketpair()
+    with near, far:
+        far.settimeout(1)
+        yield kind(near, protocol, ("127.0.0.1", 0), _NO_PORT, 0, _UNWATCHED), far
+
+
+def _fits_twisted() -> bool:
+    with _pair(tcp.Server, Protocol()) as (plain, far):
+        plain.write(b"kept")
+        kept = unsent_bytes(plain) == 4 and plain._tempDataBuffer == [b"kept"]
+        plain.doWrite()
+        sent = unsent_bytes(plain) == 0 and not plain._tempDataBuffer and not plain.dataBuffer
+        if not (kept and sent and far.recv(9) == b"kept"):
+            return False
+    with _pair(PromptServer, Protocol()) as (prompt, far):
+        prompt.write(b"sent")
+        return unsent_bytes(prompt) == 0 and far.recv(9) == b"sent"
+
+
+def _fits_autobahn() -> bool:
+    factory: Any = WebSocketServerFactory(reactor=_UNWATCHED)
+    factory.protocol = WebSocketServerProtocol
+    factory.setProtocolOptions(openHandshakeTimeout=0)
+    protocol: Any = factory.buildProtocol(None)
+    heard: list[bytes] = []
+    protocol.onMessage = lambda payload, isBinary: heard.append(payload)
+    with _pair(tcp.Server, protocol) as (transport, _):
+        protocol.makeConnection(transport)
+        protocol.dataReceived(_HANDSHAKE)
+        told = [between_messages(protocol)]
+        # A head in two pieces, its text, and the first fragment of a message.
+        for piece in (b"\x81", b"\x81mask", bytes((ord("m") ^ ord("x"),)), b"\x01\x80mask"):
+            protocol.dataReceived(piece)
+            told.append(between_messages(protocol))
+    text = unmasked(b"mask", bytes(b ^ m for b, m in zip(b"texttext", b"maskmask", strict=True)))
+    return heard == [b"x"] and told == [True, False, False, True, False] and text == b"texttext"
+
+
+_HANDSHAKE = (
+    b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)

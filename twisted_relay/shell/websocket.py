@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from types import FunctionType
+from typing import Any
 
-import attrs
-from autobahn.twisted.resource import WebSocketResource
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
-from twisted.internet.interfaces import IAddress, IReactorTime
-from twisted.logger import Logger
-from twisted.web.iweb import IRequest
-from twisted.web.resource import IResource
-from twisted.web.server import NOT_DONE_YET
+from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from twisted_relay.core import addresses
-from twisted_relay.core.admission import Admission, Refusal, Refused
+from twisted_relay.core.admission import Admission
 from twisted_relay.core.errors import Close
 from twisted_relay.engine.client import Client
 from twisted_relay.engine.interfaces import IConnection
-from twisted_relay.engine.metrics import Metrics
 from twisted_relay.engine.relay import Relay
-from twisted_relay.shell.answers import error, not_found, send
-from twisted_relay.shell.handshake import handshake_fault
-from twisted_relay.shell.http import client_host
-from twisted_relay.shell.transport import unsent_bytes
+from twisted_relay.shell.receive import text_message
+from twisted_relay.shell.transport import between_messages, forget_handshake, unsent_bytes
 
 SUBPROTOCOL = "relay.v1"
 #: Close codes that Autobahn chooses when the peer breaks the protocol (RFC 6455 section 7.4.1).
@@ -53,12 +44,33 @@ class RelayProtocol(WebSocketServerProtocol):
         # Twisted's HTTP channel is still registered as the producer of a connection that it has
         # given away; a connection with a producer would never finish closing.
         self.transport.unregisterProducer()
+        if self.factory.fast_path:
+            forget_handshake(self)
         self._client = self.factory.relay.opened(self)
 
     def dataReceived(self, data: bytes) -> None:
         if self._client is not None:
             self._client.heard_at = self.factory.clock.seconds()
+            if self.factory.fast_path and between_messages(self):
+                data = self._take_messages(data)
+                if not data:
+                    return
         super().dataReceived(data)
+
+    def _take_messages(self, data: bytes) -> bytes:
+        """Hear the whole messages at the head of `data`; returns the rest, for Autobahn.
+
+        After each message the state is looked at: what follows a close is Autobahn's. A pause
+        holds nothing back, here as there; what came with the message is heard, and parked.
+        """
+        at = 0
+        most = self.factory.max_message_bytes
+        while found := text_message(data, at, most):
+            text, at = found
+            self.onMessage(text, False)
+            if self.state != self.STATE_OPEN:
+                break
+        return data[at:] if at else data
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         # Autobahn ignores what this returns, so it is no coroutine: one would never run.
@@ -148,13 +160,20 @@ class RelayFactory(WebSocketServerFactory):
         admission: what counts them; each protocol releases its place once.
         clock: the reactor.
         max_message_bytes: MAX_WS_MSG_BYTES.
+        fast_path: whether whole text frames are taken past Autobahn, and options kept in one
+            place for all; False leaves everything to Autobahn.
     """
 
     protocol: Any
     noisy = False
 
     def __init__(
-        self, relay: Relay, admission: Admission, clock: IReactorTime, max_message_bytes: int
+        self,
+        relay: Relay,
+        admission: Admission,
+        clock: IReactorTime,
+        max_message_bytes: int,
+        fast_path: bool = True,
     ) -> None:
         # No server name: the answer to a handshake says no more of us than any other answer.
         super().__init__(reactor=clock, server="")
@@ -162,6 +181,8 @@ class RelayFactory(WebSocketServerFactory):
         self.relay = relay
         self.admission = admission
         self.clock = clock
+        self.max_message_bytes = max_message_bytes
+        self.fast_path = fast_path
         self.setProtocolOptions(
             # False: a close frame with the right code instead of a reset connection.
             failByDrop=False,
@@ -173,90 +194,18 @@ class RelayFactory(WebSocketServerFactory):
             allowNullOrigin=True,
             tcpNoDelay=True,
         )
+        if fast_path:
+            self.protocol = _with_options_of(self)
 
 
-@attrs.frozen
-class _AdmittedFactory:
-    """Builds one protocol that knows for which address it was admitted."""
+def _with_options_of(factory: RelayFactory) -> type[RelayProtocol]:
+    """`RelayProtocol` with the factory's options as attributes of the class.
 
-    factory: RelayFactory
-    address_key: str
-    client_address: str
-
-    def buildProtocol(self, address: IAddress) -> RelayProtocol:
-        protocol: Any = self.factory.buildProtocol(address)
-        protocol.address_key = self.address_key
-        protocol.client_address = self.client_address
-        return cast(RelayProtocol, protocol)
-
-
-@implementer(IResource)
-class AdmissionResource:
-    """``/ws``: who is not to come in is told so here, before a handshake costs anything.
-
-    Args:
-        factory: builds the protocols.
-        metrics: counts refusals by reason.
+    Autobahn copies each option that a protocol lacks from the factory to every connection, and
+    renders them all for its debug log, which is not even written. It also sets TCP_NODELAY before
+    it has copied the option for it.
     """
-
-    isLeaf = True
-    _log = Logger()
-
-    def __init__(self, factory: RelayFactory, metrics: Metrics) -> None:
-        self._factory = factory
-        self._metrics = metrics
-
-    def getChildWithDefault(self, name: bytes, request: IRequest) -> IResource:
-        raise RuntimeError("a leaf has no children")
-
-    def putChild(self, path: bytes, child: IResource) -> None:
-        raise RuntimeError("a leaf takes no children")
-
-    def render(self, request: Any) -> Any:
-        fault = not_found() if request.postpath else handshake_fault(request)
-        if fault is not None:
-            send(request, fault)
-            return NOT_DONE_YET
-        address = client_host(request)
-        key = addresses.limit_key(address)
-        origin = request.getHeader(b"origin")
-        factory = self._factory
-        refusal = factory.admission.admit(
-            key,
-            None if origin is None else origin.decode("latin-1"),
-            factory.relay.draining,
-            factory.clock.seconds(),
-        )
-        if refusal is not None:
-            self._refuse(request, refusal, address)
-            return NOT_DONE_YET
-        return WebSocketResource(_AdmittedFactory(factory, key, address)).render(request)
-
-    def _refuse(self, request: Any, refusal: Refusal, address: str) -> None:
-        why = refusal.why
-        self._metrics.rejected[why.reason] += 1
-        self._log.warn(
-            _REFUSED_LINES[why],
-            event="connection_rejected",
-            reason=why.reason,
-            client_address=address,
-        )
-        headers = {"Retry-After": str(refusal.retry_after)} if refusal.retry_after else {}
-        send(request, error(why.status, _HTTP_CODES[why], why.message, headers))
-
-
-#: An operator greps for "too many connections".
-_REFUSED_LINES = {
-    Refused.ORIGIN: "connection refused: origin not allowed",
-    Refused.DRAINING: "connection refused: shutting down",
-    Refused.CAPACITY: "connection refused: at capacity",
-    Refused.ADDRESS: "connection refused: too many connections from one address",
-    Refused.RATE: "connection refused: too many connections from one address in a minute",
-}
-_HTTP_CODES = {
-    Refused.ORIGIN: "ERR_ORIGIN",
-    Refused.DRAINING: "ERR_UNAVAILABLE",
-    Refused.CAPACITY: "ERR_UNAVAILABLE",
-    Refused.ADDRESS: "ERR_RATE_LIMITED",
-    Refused.RATE: "ERR_RATE_LIMITED",
-}
+    options = {name: getattr(factory, name) for name in RelayProtocol.CONFIG_ATTRS}
+    # Else a function would become a method.
+    shared = {n: staticmethod(v) if isinstance(v, FunctionType) else v for n, v in options.items()}
+    return type(RelayProtocol.__name__, (RelayProtocol,), {**shared, "CONFIG_ATTRS": ()})
