@@ -1,5 +1,6 @@
 """The way out: encoded once, written once in a turn, in the order said, cut when not taken."""
 
+import pytest
 from stand_ins import Connection, session_limits
 from twisted.internet.task import Clock
 
@@ -19,9 +20,9 @@ class Wired:
         self.members = [self.member(f"m{number}") for number in range(members)]
         self.room = self.rooms.get("room")
 
-    def member(self, name):
+    def member(self, name, room_id="room"):
         client = Client(Connection(), Session(session_limits(), 0.0), 0.0)
-        client.member, _ = self.rooms.enter("room", None, name, name, name, 1, 0, client)
+        client.member, _ = self.rooms.enter(room_id, None, name, name, name, 1, 0, client)
         return client.member
 
     def post(self, text, skip=None):
@@ -154,3 +155,47 @@ def test_bytes_are_counted_as_they_are_written():
     wired.post("a")
     wired.clock.advance(0)
     assert wired.metrics.bytes_sent == 2 * len(encode("APP_MSG", "a", {}))
+
+
+def test_rooms_of_one_turn_share_one_timer():
+    wired = Wired()
+    others = [wired.member("m", f"other-{number}") for number in range(3)]
+    wired.post("a")
+    for member in others:
+        wired.fanout.post(member.room, "APP_MSG", encode("APP_MSG", "b", {}))
+    wired.post("c")
+    assert len(wired.clock.getDelayedCalls()) == 1
+    wired.clock.advance(0)
+    assert [wired.heard(member) for member in others] == [["b"]] * 3
+    assert wired.heard(wired.members[0]) == ["a", "c"]
+    assert wired.clock.getDelayedCalls() == []
+
+
+def test_a_room_let_go_early_that_hears_more_in_the_same_turn_hears_it_all():
+    wired = Wired()
+    wired.post("a")
+    wired.fanout.flush(wired.room)
+    wired.post("b")
+    wired.fanout.flush(wired.room)
+    wired.post("c")
+    wired.clock.advance(0)
+    wired.post("d")
+    wired.clock.advance(0)
+    assert wired.heard(wired.members[0]) == ["a", "b", "c", "d"]
+
+
+def test_a_bug_met_in_one_room_keeps_nothing_from_the_others():
+    wired = Wired()
+    bad, good = wired.member("m", "bad"), wired.member("m", "good")
+
+    def write(data):
+        raise ZeroDivisionError
+
+    bad.client.connection.write = write
+    for member in (bad, good):
+        wired.fanout.post(member.room, "APP_MSG", encode("APP_MSG", "a", {}))
+    with pytest.raises(ZeroDivisionError):
+        wired.clock.advance(0)
+    wired.clock.advance(0)
+    assert wired.heard(good) == ["a"]
+    assert wired.clock.getDelayedCalls() == []

@@ -2,18 +2,23 @@
 
 A frame for a room is encoded once and put on the room's queue; at the end of the reactor turn the
 queue is joined and the same bytes are given to every member. One message in a turn goes out in
-that turn; twenty in a turn cost each member one write. Whatever goes to one client alone first
-lets the room's queue go, so that a client hears everything in the order in which it was said.
+that turn; twenty in a turn cost each member one write, and all rooms of a turn one timer. Whatever
+goes to one client alone first lets the room's queue go, so that a client hears everything in the
+order in which it was said.
 """
 
 from __future__ import annotations
 
+import collections
+import operator
 from collections.abc import Callable
 
 from twisted.internet.interfaces import IReactorTime
 
 from twisted_relay.engine.client import Client, LocalRoom, Seated
 from twisted_relay.engine.metrics import Metrics
+
+_skipped = operator.itemgetter(1)
 
 
 class Fanout:
@@ -38,13 +43,19 @@ class Fanout:
         self._metrics = metrics
         self.most_unsent = most_unsent
         self._too_slow = too_slow
+        #: Rooms with something in the queue; one whose queue was let go earlier does no harm.
+        self._due: collections.deque[LocalRoom] = collections.deque()
 
     def post(self, room: LocalRoom, kind: str, frame: bytes, skip: Seated | None = None) -> None:
         """Let every member but `skip` hear a frame, after all that was posted before it."""
         self._metrics.messages_sent[kind] += len(room.members) - (skip is not None)
-        room.queue.append((frame, skip))
-        if len(room.queue) == 1:
-            self._clock.callLater(0, self.flush, room)
+        queue = room.queue
+        queue.append((frame, skip))
+        if len(queue) == 1:
+            due = self._due
+            due.append(room)
+            if len(due) == 1:
+                self._clock.callLater(0, self._end_turn)
 
     def flush(self, room: LocalRoom) -> None:
         """Let go what the room's members are still to hear."""
@@ -52,16 +63,28 @@ class Fanout:
         if not queue:
             return
         room.queue = []
-        members = tuple(room.members.values())
-        if all(skip is None for _, skip in queue):
-            data = b"".join([frame for frame, _ in queue])
-            for member in members:
-                self._write(member.client, data)
+        if any(map(_skipped, queue)):
+            for member in tuple(room.members.values()):
+                own = [frame for frame, skip in queue if skip is not member]
+                if own:
+                    self._write(member.client, b"".join(own))
             return
-        for member in members:
-            own = b"".join([frame for frame, skip in queue if skip is not member])
-            if own:
-                self._write(member.client, own)
+        data = queue[0][0] if len(queue) == 1 else b"".join([frame for frame, _ in queue])
+        for member in tuple(room.members.values()):
+            self._write(member.client, data)
+
+    def _end_turn(self) -> None:
+        due = self._due
+        try:
+            while due:
+                self.flush(due[0])
+                due.popleft()
+        finally:
+            # Only a bug ends this early. It must not be all the other rooms' bug as well.
+            if due:
+                due.popleft()
+            if due:
+                self._clock.callLater(0, self._end_turn)
 
     def send(self, client: Client, kind: str, frame: bytes) -> None:
         """Let one client hear a frame, after all that its room was to hear before."""
@@ -74,7 +97,8 @@ class Fanout:
         """Whether a client may be sent more; one for which too much waits is reported, soon."""
         if client.cut_off:
             return False
-        if self.most_unsent is None or client.connection.unsent_bytes() <= self.most_unsent:
+        most = self.most_unsent
+        if most is None or client.connection.unsent_bytes() <= most:
             return True
         # Not at once: its end is news for the room whose queue is just being let go, and the
         # others must hear that news after what is in the queue.
@@ -83,8 +107,6 @@ class Fanout:
         return False
 
     def _write(self, client: Client, data: bytes) -> None:
-        connection = client.connection
-        if not self.keeps_up(client):
-            return
-        self._metrics.bytes_sent += len(data)
-        connection.write(data)
+        if self.keeps_up(client):
+            self._metrics.bytes_sent += len(data)
+            client.connection.write(data)
