@@ -26,12 +26,14 @@ class Standing:
         participants: members of the whole room.
         leases: the stays that have members there.
         reaped: whether the very step that gave this answer dropped a lapsed lease.
+        held: how many seats are held under the asking lease; told to a renewal only.
     """
 
     revision: int
     participants: int
     leases: frozenset[str]
     reaped: bool = False
+    held: int | None = attrs.field(default=None, eq=False)
 
 
 def automatic_number(label: str | None) -> int:

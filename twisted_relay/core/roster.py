@@ -12,9 +12,8 @@ class Roster:
 
     def __init__(self) -> None:
         self._members: dict[str, tuple[str, Occupant]] = {}
-
-    def __len__(self) -> int:
-        return len(self._members)
+        #: Those of whom it is not known whether they are still there.
+        self._missed: dict[str, str] = {}
 
     def seen(self, lease: str, occupants: Iterable[Occupant]) -> tuple[list[Occupant], list[str]]:
         """An instance says who is there with it.
@@ -26,11 +25,11 @@ class Roster:
         for occupant in occupants:
             present.add(occupant.member_id)
             known = self._members.get(occupant.member_id)
-            if known is None:
-                came.append(occupant)
-            elif known[1].since > occupant.since:
+            if known is not None and known[1].since > occupant.since:
                 # It has moved on since then; whoever has it now says so.
                 continue
+            if known is None and self._missed.pop(occupant.member_id, None) is None:
+                came.append(occupant)
             self._members[occupant.member_id] = (lease, occupant)
         gone = [
             member_id
@@ -41,7 +40,21 @@ class Roster:
 
     def keep(self, leases: Set[str]) -> list[str]:
         """Forget whoever was seen under another lease; the labels of those."""
-        return self._drop([id for id, (where, _) in self._members.items() if where not in leases])
+        return self._drop(self._others(leases))
+
+    def miss(self, leases: Set[str]) -> None:
+        """Whoever was seen under another lease may be back soon under a new one."""
+        for member_id in self._others(leases):
+            self._missed[member_id] = self._members.pop(member_id)[1].label
+
+    def give_up(self) -> list[str]:
+        """Whoever was missed and is not back is gone; the labels of those."""
+        labels = list(self._missed.values())
+        self._missed.clear()
+        return labels
+
+    def _others(self, leases: Set[str]) -> list[str]:
+        return [id for id, (where, _) in self._members.items() if where not in leases]
 
     def _drop(self, gone: list[str]) -> list[str]:
         return [self._members.pop(member_id)[1].label for member_id in gone]

@@ -15,68 +15,15 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Iterable
-from typing import Protocol
-
-import attrs
 
 from twisted_relay.core.bus import Envelope, Item, Message, Occupant, Presence, Shown, Tell
+from twisted_relay.core.port import Port, Said
 from twisted_relay.core.rooms import Standing
 from twisted_relay.core.roster import Roster
+from twisted_relay.core.view import View
 
 #: Bytes of frames after which what is said in one turn is published in more than one piece.
 _MOST_AT_ONCE = 262_144
-
-
-@attrs.frozen(eq=False)
-class Said:
-    """Something to be passed to the room; `speaker`, if any, is to hear what became of it."""
-
-    item: Item
-    speaker: object = None
-
-
-class Port(Protocol):
-    """What a span asks of the instance around it. Nothing here may wait."""
-
-    def occupants(self) -> tuple[Occupant, ...]:
-        """The members here."""
-
-    def publish(self, envelope: Envelope) -> bool:
-        """Put it on the room's channel; False if it was certainly not sent."""
-
-    def wake(self) -> None:
-        """Call `Span.flush` at the end of this turn."""
-
-    def hand_out(self, message: Message) -> None:
-        """Let the members here hear a message."""
-
-    def settle(self, said: Said, handed: bool) -> None:
-        """Tell a speaker whether its message was handed to the room; if not, it may have been
-        heard elsewhere."""
-
-    def show(self, shown: Shown) -> None:
-        """Let the members here know the room's QR token."""
-
-    def entered(self, label: str) -> None:
-        """Let the members here know who came."""
-
-    def left(self, label: str) -> None:
-        """Let the members here know who went."""
-
-    def count(self, participants: int, anyway: bool) -> None:
-        """Let the members here know how many there are; not `anyway`: only if that is news."""
-
-    def replaced(self, occupant: Occupant) -> None:
-        """Somebody has this seat elsewhere; whoever has held it here for longer is out."""
-
-    def gap(self) -> None:
-        """Let the members here know that they may have missed something."""
-
-    def doubt(self) -> None:
-        """The store, or the others, do not know this instance: it must register anew."""
-
-    def changed(self) -> None:
-        """`Span.is_established` or `Span.local` may have changed."""
 
 
 class Span:
@@ -84,26 +31,21 @@ class Span:
 
     Args:
         port: the instance around it.
-        lease: the name of this instance's stay: the instance's own name, a dot, and more. Leases
-            that begin so are of this instance too, abandoned before their seats were given back.
+        lease: the name of this instance's stay (`View`).
         linked: whether the channel can be used.
 
     Attributes:
+        view: who else is there.
         local: whether a message may be handed out at once: nobody is elsewhere, and nothing is
             on its way. Kept up to date, for the path of a message.
     """
 
     def __init__(self, port: Port, lease: str, linked: bool) -> None:
         self._port = port
-        self.lease = lease
-        self._own = lease.partition(".")[0] + "."
+        self.view = View(lease)
         self._linked = linked
         #: Whether all waits for the store to say how the room stands.
         self._held = False
-        #: How the room stands: as the channel says, or the store while nobody else is there.
-        self.standing = Standing(0, 0, frozenset())
-        #: What the store has answered since, until the channel says it too.
-        self._ahead: Standing | None = None
         self._roster = Roster()
         self._sequence = 0
         #: The last sequence number heard under each lease.
@@ -111,117 +53,84 @@ class Span:
         self._outgoing: list[Said] = []
         self._on_the_way: collections.deque[tuple[int, list[Said]]] = collections.deque()
         self._waiting: collections.deque[Said] = collections.deque()
-        #: The revision of which those in `_unanswered` must show that they know it.
-        self._asked_at = 0
-        self._unanswered: set[str] = set()
-        #: Those who did not answer in time: once they do, or are gone, there was a hole.
-        self._late: set[str] = set()
         self.local = False
 
-    # How the room stands.
-
     @property
-    def newest(self) -> Standing:
-        """The latest that is known, wherever from."""
-        return self._ahead or self.standing
-
-    @property
-    def leases(self) -> frozenset[str]:
-        """Whoever may be there: what makes the room wider is believed at once."""
-        if self._ahead is None:
-            return self.standing.leases
-        return self.standing.leases | self._ahead.leases
-
-    @property
-    def is_alone(self) -> bool:
-        """Whether no other instance has members in the room."""
-        return not self._elsewhere(self.leases)
+    def lease(self) -> str:
+        """The name of this instance's stay."""
+        return self.view.lease
 
     @property
     def is_established(self) -> bool:
         """Whether all the others publish for this instance: then members may come in."""
-        return not (self._held or self._unanswered)
+        return not (self._held or self.view.unanswered)
 
     @property
-    def is_asking(self) -> bool:
-        """Whether others have still to answer."""
-        return bool(self._unanswered)
+    def is_in_flight(self) -> bool:
+        """Whether something that was said here has still to come back."""
+        return bool(self._on_the_way or self._outgoing)
 
-    @property
-    def has_late(self) -> bool:
-        """Whether somebody came in before all the others had answered."""
-        return bool(self._late)
-
-    def is_own(self, lease: str) -> bool:
-        """Whether a lease is of this instance."""
-        return lease.startswith(self._own)
-
-    def _elsewhere(self, leases: Iterable[str]) -> set[str]:
-        return {lease for lease in leases if not lease.startswith(self._own)}
-
-    def learned(self, standing: Standing) -> None:
-        """The store has answered. What makes the room narrower waits for the channel."""
-        if standing.revision <= self.newest.revision:
-            return
-        if self.is_alone and not self._elsewhere(standing.leases):
-            self.standing, self._ahead = standing, None
-        else:
-            self._ahead = standing
-        self._check_own_lease()
-        self._update()
-
-    def renewed(self, standing: Standing) -> None:
-        """The store has answered a renewal. Whoever makes a change tells the others; news that
-        comes this way may have got lost on the other, and is told from here."""
-        is_news = standing.revision > self.newest.revision
-        self.learned(standing)
-        if is_news:
-            self.announce(Tell.IF_NEWS)
+    # What the store says.
 
     def begin(self, standing: Standing) -> None:
         """The store has given this lease its first member. The others, if there are any, are
         asked to publish from now on whatever they say."""
-        self._start(standing)
-        if self._unanswered:
+        self._held = False
+        self.view.begin(standing)
+        if self.view.unanswered:
             self._send(Said(self._presence(asks=True)))
         self._update()
 
     def begin_again(self, lease: str, standing: Standing, apart: bool) -> None:
         """The store has registered those who are here, under a new lease. `apart`: until now they
         may have heard what the others did not."""
-        self.lease = lease
-        self._start(standing)
+        self._held = False
+        self.view.lease = lease
+        self.view.begin(standing)
         # Until the others have answered, they may not publish what they say, and nobody waits.
-        self._late = set(self._unanswered)
+        self.view.late = set(self.view.unanswered)
+        # If the store has lost the room, the others are about to register too.
+        self._roster.miss(self.view.leases | {lease})
         presence = self._presence(asks=True, tells=Tell.IF_NEWS, apart=apart)
-        if self._unanswered:
+        if self.view.unanswered:
             # Before whatever waits: the others accept nothing from a lease that they do not know.
             self._send(Said(presence))
         else:
             self._present(lease, presence)
         self._update()
 
-    def _start(self, standing: Standing) -> None:
-        self._held = False
-        self.standing, self._ahead = standing, None
-        self._asked_at = standing.revision
-        self._unanswered = self._elsewhere(standing.leases)
-        self._late.clear()
+    def learned(self, standing: Standing) -> bool:
+        """The store has answered; whether that was news."""
+        is_news = self.view.learned(standing)
+        if is_news:
+            self._check_own_lease()
+            self._update()
+        return is_news
+
+    def renewed(self, standing: Standing) -> None:
+        """The store has answered a renewal. Whoever makes a change tells the others; news that
+        comes this way may have got lost on the other, and is told from here."""
+        if self.learned(standing):
+            self.announce(Tell.IF_NEWS)
 
     def give_up_waiting(self) -> None:
         """Some do not answer. Members come in nevertheless, and know that there may be a hole."""
-        self._late |= self._unanswered
-        self._unanswered.clear()
+        self.view.give_up_waiting()
         self._update()
+
+    def give_up_missed(self) -> None:
+        """Those who have not come back since this room was registered anew are gone."""
+        for label in self._roster.give_up():
+            self._port.left(label)
 
     # What members here do.
 
     def say(self, said: Said) -> None:
         """Pass something on to the room, after all that was passed on before."""
-        if self._held or self._waiting or (self.is_alone and self._is_in_flight):
+        if self._held or self._waiting or (self.view.is_alone and self.is_in_flight):
             self._waiting.append(said)
             self._update()
-        elif self.is_alone:
+        elif self.view.is_alone:
             self._deliver(said)
         elif self._linked:
             self._send(said)
@@ -293,17 +202,17 @@ class Span:
             self._present(lease, item)
         elif isinstance(item, Shown):
             self._port.show(item)
-        elif lease in self.standing.leases:
+        elif self.view.accepts(lease):
             self._port.hand_out(item)
-        else:
-            # Nobody who knows better hands it out; but it may be the others who know better.
+        elif not self.view.has_ended(lease):
+            # Perhaps the others know this lease, and hand it out.
             self._port.gap()
 
     def _came_back(self, sequence: int) -> None:
         while self._on_the_way and self._on_the_way[0][0] <= sequence:
             number, batch = self._on_the_way.popleft()
             for said in batch:
-                accepted = self.lease in self.standing.leases
+                accepted = self.view.accepts(self.lease)
                 if number == sequence and (accepted or not isinstance(said.item, Message)):
                     self._deliver(said)
                 else:
@@ -312,15 +221,12 @@ class Span:
     def _present(self, lease: str, presence: Presence) -> None:
         """An instance, perhaps this one, says how the room stands and who is there with it."""
         elsewhere = lease != self.lease
-        if presence.revision > self.standing.revision:
-            self._adopt(presence)
-        if elsewhere and presence.revision >= self._asked_at:
-            self._unanswered.discard(lease)
-            if lease in self._late:
-                self._late.discard(lease)
-                self._port.gap()
+        self._adopt(presence)
+        if elsewhere and self.view.answered(lease, presence.revision):
+            self._port.gap()
         came, gone = self._roster.seen(lease, presence.occupants)
-        gone += self._roster.keep(self.leases | {self.lease})
+        if self.view.is_known:
+            gone += self._roster.keep(self.view.leases)
         for occupant in came:
             if occupant.member_id not in presence.quiet:
                 self._port.entered(occupant.label)
@@ -330,7 +236,8 @@ class Span:
             for occupant in presence.occupants:
                 self._port.replaced(occupant)
         if presence.tells is not Tell.NOT:
-            self._port.count(self.standing.participants, presence.tells is Tell.ALWAYS)
+            always = presence.tells is Tell.ALWAYS
+            self._port.count(self.view.standing.participants, always)
         if elsewhere and presence.apart:
             self._port.gap()
         if elsewhere and presence.asks:
@@ -339,18 +246,10 @@ class Span:
         self._update()
 
     def _adopt(self, presence: Presence) -> None:
-        self.standing = Standing(
-            presence.revision, presence.participants, frozenset(presence.leases)
-        )
-        if self._ahead is not None and self._ahead.revision <= presence.revision:
-            self._ahead = None
-        leases = self.leases
-        self._unanswered &= leases
-        if not self._late <= leases:
-            # It was reaped without ever having answered: what it said meanwhile nobody heard.
-            self._late &= leases
+        leases = frozenset(presence.leases)
+        if self.view.adopt(Standing(presence.revision, presence.participants, leases)):
             self._port.gap()
-        for lease in self._heard.keys() - leases:
+        for lease in self._heard.keys() - self.view.leases:
             del self._heard[lease]
 
     # Links, and doubts.
@@ -367,7 +266,7 @@ class Span:
         self._linked = True
 
     def hold(self) -> None:
-        """Let all wait until `begin` or `release`: it is not certain how the room stands."""
+        """Let all wait until `begin_again` or `release`: it is not certain how the room stands."""
         self._held = True
         self._give_up_on_the_way()
         self._update()
@@ -382,20 +281,16 @@ class Span:
         self._on_the_way.clear()
         self._outgoing = []
         for said in given_up:
-            if self.is_alone:
+            if self.view.is_alone:
                 self._deliver(said)
             else:
                 self._refuse(said)
 
     def _check_own_lease(self) -> None:
-        if not self._held and self.lease not in self.newest.leases and self._port.occupants():
+        if not (self._held or self.view.is_known) and self._port.occupants():
             self._port.doubt()
 
     # Passing on.
-
-    @property
-    def _is_in_flight(self) -> bool:
-        return bool(self._on_the_way or self._outgoing)
 
     def _presence(
         self,
@@ -406,7 +301,7 @@ class Span:
         quiet: tuple[str, ...] = (),
         also: tuple[Occupant, ...] = (),
     ) -> Presence:
-        known = self.newest
+        known = self.view.newest
         return Presence(
             known.revision,
             known.participants,
@@ -443,8 +338,8 @@ class Span:
 
     def _update(self) -> None:
         while self._waiting and not self._held:
-            alone = self.is_alone
-            if alone and self._is_in_flight:
+            alone = self.view.is_alone
+            if alone and self.is_in_flight:
                 break
             said = self._waiting.popleft()
             if alone:
@@ -453,5 +348,6 @@ class Span:
                 self._send(said)
             else:
                 self._refuse(said)
-        self.local = not (self._held or self._waiting or self._is_in_flight) and self.is_alone
+        busy = self._held or self._waiting or self.is_in_flight
+        self.local = not busy and self.view.is_alone
         self._port.changed()

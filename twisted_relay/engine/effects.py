@@ -11,8 +11,8 @@ from twisted.python.failure import Failure
 from twisted_relay.core import wire
 from twisted_relay.core.bus import Message
 from twisted_relay.core.errors import Close, Code, RelayError
+from twisted_relay.core.port import Said
 from twisted_relay.core.session import Intent, Refusal
-from twisted_relay.core.span import Said
 from twisted_relay.engine.client import Client, Seated
 from twisted_relay.engine.deadlines import Deadlines
 from twisted_relay.engine.fanout import Fanout

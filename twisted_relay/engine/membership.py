@@ -203,7 +203,7 @@ class Membership:
             entry.generation or 0,
             client,
         )
-        member.room.participants = place.span.newest.participants
+        member.room.participants = place.span.view.newest.participants
         client.member = member
         client.session.joined(place.room_id)
         self._upkeep.seated(member)
@@ -256,6 +256,9 @@ class Membership:
         if member is not None:
             self._unseat(member)
         try:
+            if place.room is None:
+                # What the last member here has said is lost if the lease ends before it is heard.
+                await place.quiet()
             standing = await self._departures.add(
                 room_id, member_id, hold, for_good, self._counted_late
             )

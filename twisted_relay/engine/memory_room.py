@@ -101,6 +101,11 @@ class Room:
         stay.lapses = lapses
         return True
 
+    def held_under(self, lease: str) -> int:
+        """How many seats are held under a lease."""
+        stay = self._stays.get(lease)
+        return 0 if stay is None else len(stay.members)
+
     def reap(self, now: float) -> float | None:
         """Drop lapsed leases with their seats; when the last of them lapsed, None if none has.
         What generations their members used stays known."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 
+import attrs
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -133,7 +134,7 @@ class MemoryStore:
         if room is None or not room.renew(lease, self._lapses()):
             return None
         self._keep(room)
-        return room.standing(reaped)
+        return attrs.evolve(room.standing(reaped), held=room.held_under(lease))
 
     async def register(self, room_id: str, registration: Registration) -> Registered:
         for token_id, expires_ms in registration.spent:

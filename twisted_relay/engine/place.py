@@ -10,11 +10,12 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from twisted_relay.core.bus import Envelope, Message, Occupant, Seal, Shown
 from twisted_relay.core.errors import Close, Code
+from twisted_relay.core.port import Said
 from twisted_relay.core.rooms import Rooms
-from twisted_relay.core.span import Said, Span
+from twisted_relay.core.span import Span
 from twisted_relay.engine.client import Client, LocalRoom, Seated
 from twisted_relay.engine.fanout import Fanout
-from twisted_relay.engine.interfaces import Entry, IBus, StoreUnavailable
+from twisted_relay.engine.interfaces import LEASE_SECONDS, Entry, IBus, StoreUnavailable
 from twisted_relay.engine.metrics import Metrics
 from twisted_relay.engine.notices import Notices
 
@@ -68,7 +69,7 @@ class Arrival:
 
 
 class Place:
-    """The `twisted_relay.core.span.Port` of one room.
+    """The `twisted_relay.core.port.Port` of one room.
 
     Attributes:
         users: coroutines that need this place, though the room may have no member here.
@@ -77,6 +78,7 @@ class Place:
         shaken: whether something may have been missed since the store last confirmed the room.
         recovering, again: whether the room is being registered; whether that must be repeated.
         next_lease: the lease under which it is being registered.
+        differed_at: the revision at which the store held another number of seats than are here.
         spent: tokens spent here, each with its expiry, for a store that has lost them.
         number: the highest number given to a label here.
     """
@@ -91,12 +93,15 @@ class Place:
         self.recovering = False
         self.again = False
         self.next_lease = ""
+        self.differed_at: int | None = None
         self.spent: dict[str, int] = {}
         self.number = 0
         self._waiting: list[Deferred[None]] = []
+        self._until_quiet: list[Deferred[None]] = []
         self._answers_due: IDelayedCall | None = None
         self._gap_pause: IDelayedCall | None = None
         self._gap_again = False
+        self._missing: IDelayedCall | None = None
         self._flushing = False
         self._is_spanning = False
         self.span = Span(self, lease, around.bus is not None and around.bus.up)
@@ -119,19 +124,32 @@ class Place:
             self._waiting.append(turn)
             await turn
 
+    async def quiet(self) -> None:
+        """Wait until nothing that was said here is on its way any more."""
+        while self.span.is_in_flight:
+            turn: Deferred[None] = Deferred()
+            self._until_quiet.append(turn)
+            await turn
+
     def fail(self) -> None:
         """Let whoever waits to come in wait no more."""
         waiting, self._waiting = self._waiting, []
         for turn in waiting:
             turn.errback(StoreUnavailable())
 
+    def miss_for_a_while(self) -> None:
+        """Those who are not registered again by the end of a lease's time are gone."""
+        if self._missing is not None:
+            self._missing.cancel()
+        self._missing = self._around.clock.callLater(LEASE_SECONDS, self._miss_no_more)
+
     def forget(self) -> None:
         """The room has nobody here any more."""
         self.span.flush()
-        for call in (self._answers_due, self._gap_pause):
+        for call in (self._answers_due, self._gap_pause, self._missing):
             if call is not None:
                 call.cancel()
-        self._answers_due = self._gap_pause = None
+        self._answers_due = self._gap_pause = self._missing = None
         self._count_spanning(False)
         self.fail()
 
@@ -202,7 +220,11 @@ class Place:
 
     def changed(self) -> None:
         span = self.span
-        self._count_spanning(not span.is_alone)
+        self._count_spanning(not span.view.is_alone)
+        if self._until_quiet and not span.is_in_flight:
+            until_quiet, self._until_quiet = self._until_quiet, []
+            for turn in until_quiet:
+                turn.callback(None)
         if span.is_established:
             if self._answers_due is not None:
                 self._answers_due.cancel()
@@ -211,12 +233,16 @@ class Place:
                 waiting, self._waiting = self._waiting, []
                 for turn in waiting:
                     turn.callback(None)
-        elif self._answers_due is None and span.is_asking:
+        elif self._answers_due is None and span.view.unanswered:
             self._answers_due = self._around.clock.callLater(ANSWER_SECONDS, self._no_answer)
 
     def _flush(self) -> None:
         self._flushing = False
         self.span.flush()
+
+    def _miss_no_more(self) -> None:
+        self._missing = None
+        self.span.give_up_missed()
 
     def _no_answer(self) -> None:
         self._answers_due = None

@@ -285,7 +285,7 @@ class Relay:
             self.clients,
             self.rooms,
             self.close,
-            lambda: bool(self._departures),
+            lambda: bool(self._departures or self._spans),
         )
 
     def _let_go(self, client: Client) -> bool:

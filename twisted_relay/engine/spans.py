@@ -1,15 +1,10 @@
-"""All rooms of this instance, as the store and the other instances know them.
-
-Keeps leases renewed, hears the bus, and has one way out of every doubt (a lost link, a lapsed
-lease, a store that forgot, a process that stood still): ask the store; if all is as it was, go on;
-otherwise register the room under a new lease, ask the others to answer, and tell members GAP.
-"""
+"""All rooms of this instance, as the store and the other instances know them: leases renewed, the
+bus heard, comings and goings told."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
@@ -17,10 +12,10 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from twisted_relay.core.bus import Occupant, Shown, Tell
-from twisted_relay.core.errors import Close, Code, RelayError
-from twisted_relay.core.rooms import Standing, automatic_number
+from twisted_relay.core.errors import RelayError
+from twisted_relay.core.port import Said
+from twisted_relay.core.rooms import Standing
 from twisted_relay.core.settings import RoomLimits
-from twisted_relay.core.span import Said
 from twisted_relay.engine.client import Seated
 from twisted_relay.engine.deadlines import Deadlines
 from twisted_relay.engine.interfaces import (
@@ -29,12 +24,11 @@ from twisted_relay.engine.interfaces import (
     IBusOwner,
     IRoomStore,
     QrToken,
-    Registered,
-    Registration,
     Seat,
     StoreUnavailable,
 )
 from twisted_relay.engine.place import Arrival, Place, Surroundings
+from twisted_relay.engine.recovery import Recovery
 
 #: Seconds between two renewals of a lease: three fit into its life.
 _RENEWAL = LEASE_SECONDS * 0.3
@@ -90,6 +84,9 @@ class Spans:
         self._renewal_due = Deadlines[Place](
             self._clock, rarely if self._bus is None else min(_RENEWAL, ttl / 2), self._renew
         )
+        self._recovery = Recovery(
+            around, store, new_lease, now_ms, self._subscribe, self.let_go, broken
+        )
         if self._bus is not None:
             self._bus.attach(self)
 
@@ -136,6 +133,10 @@ class Spans:
         if self._bus is not None and place.subscribed:
             self._bus.unsubscribe(place.room_id)
 
+    def recover(self, place: Place) -> None:
+        """The store, or the others, do not know this room as it is here."""
+        self._recovery.begin(place)
+
     def of(self, room_id: str) -> Place | None:
         """The room's place, if it has one."""
         return self._places.get(room_id)
@@ -167,12 +168,12 @@ class Spans:
                     span.begin(seat.standing)
                 else:
                     # The store had dropped this stay, under which there are members.
-                    self.recover(place)
+                    self._recovery.begin(place)
             while True:
                 if self._bus is not None and not place.subscribed:
                     raise StoreUnavailable
                 if arrival.lease != span.lease:
-                    self.recover(place)
+                    self._recovery.begin(place)
                 await place.established()
                 if arrival.refused is not None:
                     raise RelayError(arrival.refused)
@@ -189,14 +190,14 @@ class Spans:
         if len(member.room.members) == 1:
             self._renewal_due.add(place)
         span = place.span
-        taken = taken_from is not None and not span.is_own(taken_from)
+        taken = taken_from is not None and not span.view.is_own(taken_from)
         span.announce(Tell.ALWAYS, quiet=[member.id] if quiet else (), anyway=taken)
-        if span.has_late:
+        if span.view.late:
             place.gap()
 
     def passed_by(self, place: Place, occupant: Occupant, taken_from: str) -> None:
         """Somebody took a seat back, and was gone before coming in."""
-        if not place.span.is_own(taken_from):
+        if not place.span.view.is_own(taken_from):
             place.span.announce(quiet=[occupant.member_id], also=[occupant], anyway=True)
 
     def left(self, place: Place, standing: Standing, tells: Tell) -> None:
@@ -246,7 +247,7 @@ class Spans:
         for place in tuple(self._places.values()):
             place.span.link()
             if place.room is not None:
-                self.recover(place)
+                self._recovery.begin(place)
 
     async def _subscribe(self, place: Place) -> None:
         bus = self._bus
@@ -274,7 +275,7 @@ class Spans:
             for place in tuple(self._places.values()):
                 place.shaken = True
                 if place.room is not None:
-                    self.recover(place)
+                    self._recovery.begin(place)
 
     def _renew(self, place: Place) -> None:
         self._renewal_due.add(place)
@@ -291,109 +292,19 @@ class Spans:
         if place.recovering or place.span.lease != lease or place.room is None:
             return
         if standing is None or (place.shaken and self._is_linked):
-            self.recover(place)
+            self._recovery.begin(place)
             return
         if standing.reaped:
             self._metrics.leases_reaped += 1
+        # Somebody may have taken a seat from here and been lost before the news was out, or the
+        # other way round. While the room does not change, that is no matter of who is under way.
+        differs = standing.held is not None and standing.held != len(place.members)
+        if differs and place.differed_at == standing.revision:
+            self._recovery.begin(place)
+            return
+        place.differed_at = standing.revision if differs else None
         place.span.renewed(standing)
 
     @property
     def _is_linked(self) -> bool:
         return self._bus is None or self._bus.up
-
-    # Recovery.
-
-    def recover(self, place: Place) -> None:
-        """Find out how the room stands, and register it anew if that is not certain."""
-        if place.recovering:
-            place.again = True
-            return
-        place.recovering = True
-        Deferred.fromCoroutine(self._recover(place)).addErrback(self._broken, "recovery")
-
-    async def _recover(self, place: Place) -> None:
-        try:
-            place.again = True
-            while place.again and (place.room is not None or place.arrivals):
-                place.again = False
-                await self._recover_once(place)
-        except StoreUnavailable:
-            # The next renewal, or the bus when it is there again, asks anew.
-            place.span.release()
-            place.fail()
-        finally:
-            place.recovering = False
-            place.changed()
-            self.let_go(place)
-
-    async def _recover_once(self, place: Place) -> None:
-        span = place.span
-        was_alone, revision, former = span.is_alone, span.newest.revision, span.lease
-        span.hold()
-        await self._subscribe(place)
-        if was_alone and all(arrival.lease == former for arrival in place.arrivals):
-            standing = await self._store.renew(place.room_id, former)
-            if standing is not None and standing.revision == revision:
-                place.shaken = False
-                span.release()
-                return
-        # The same again after a vain attempt, which may have been written.
-        lease = place.next_lease = place.next_lease or self._new_lease()
-        registration = self._registration(place, lease)
-        if not registration.members:
-            span.release()
-            return
-        registered = await self._store.register(place.room_id, registration)
-        place.next_lease = ""
-        self._metrics.rooms_recovered += 1
-        self._admit(place, registration, registered)
-        was_never_missed = was_alone and registered.made_anew
-        shaken, place.shaken = place.shaken, False
-        span.begin_again(lease, registered.standing, apart=was_alone)
-        if shaken or not (was_never_missed and span.is_alone):
-            place.gap()
-
-    def _registration(self, place: Place, lease: str) -> Registration:
-        members = [
-            Entry(
-                member.id,
-                member.hold,
-                lease,
-                generation=member.came_with,
-                label_number=automatic_number(member.label),
-            )
-            for member in place.members
-        ]
-        members += [attrs.evolve(arrival.entry, lease=lease) for arrival in place.arrivals]
-        now, room = self._now_ms(), place.room
-        qr = None
-        if room is not None and room.qr_expires_ms > now:
-            qr = QrToken(room.qr_id, room.qr_expires_ms)
-        return Registration(
-            lease,
-            place.span.lease,
-            tuple(members),
-            place.span.newest.revision,
-            place.number,
-            qr,
-            tuple((id, at) for id, at in place.spent.items() if at > now),
-        )
-
-    def _admit(self, place: Place, registration: Registration, outcome: Registered) -> None:
-        """Part from those to whom the store gave no seat."""
-        asked = {entry.hold for entry in registration.members}
-        for arrival in place.arrivals:
-            if arrival.entry.hold not in asked:
-                continue
-            arrival.lease = registration.lease
-            if arrival.entry.member_id in outcome.replaced:
-                arrival.refused = Code.TOKEN_REPLAY
-            elif arrival.entry.member_id in outcome.crowded_out:
-                arrival.refused = Code.ROOM_FULL
-        for member in place.members:
-            if member.hold not in asked:
-                continue
-            if member.id in outcome.replaced:
-                self._around.put_out(member, Close.REPLACED)
-            elif member.id in outcome.crowded_out:
-                self._around.put_out(member, Close.TRY_AGAIN_LATER)
