@@ -83,9 +83,9 @@ class _Life:
             if self._last is not None:
                 assert now.revision >= self._last.revision, self.seen
                 if now.revision == self._last.revision:
-                    assert attrs.evolve(now, reaped=False) == self._last, self.seen
+                    assert attrs.evolve(now, reaped=False, held=None) == self._last, self.seen
             # A room that nobody is in may be gone by the next step.
-            self._last = attrs.evolve(now, reaped=False) if now.participants else None
+            self._last = attrs.evolve(now, reaped=False, held=None) if now.participants else None
 
     def _entry(self, **over):
         choose = self._random.choice

@@ -213,3 +213,13 @@ def clocked_channel() -> tuple[Clock, Any, StringTransport]:
     transport = StringTransport()
     channel.makeConnection(transport)
     return clock, channel, transport
+
+
+@pytest_twisted.async_yield_fixture
+async def redis_stores() -> AsyncIterator[Any]:
+    """Makes room stores on real servers; they are stopped with the test."""
+    from redis_contract import Opened
+
+    opened = Opened()
+    yield opened
+    await opened.stop()

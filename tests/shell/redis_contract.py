@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.task import deferLater
 
 from twisted_relay.core.redis_url import parse_redis_url
-from twisted_relay.core.settings import RedisSettings
+from twisted_relay.core.settings import RedisSettings, RoomLimits
 from twisted_relay.engine.metrics import Metrics
 from twisted_relay.shell.redis_link import RedisLink
 from twisted_relay.shell.redis_store import RedisStore
@@ -74,6 +74,59 @@ async def connected(store: RedisStore) -> RedisStore:
     return store
 
 
+def contents(server: Any) -> dict[bytes, Any]:
+    """All that a server holds of rooms, but for when it expires."""
+    read: dict[bytes, tuple[str | int, ...]] = {
+        b"hash": ("HGETALL",),
+        b"zset": ("ZRANGE", 0, -1, "WITHSCORES"),
+        b"string": ("GET",),
+    }
+    found = {}
+    for key in server.command("KEYS", "*"):
+        # The buckets of creations come and go on their own.
+        if not key.startswith(b"tr1:{a:"):
+            command, *rest = read[server.command("TYPE", key)]
+            found[key] = server.command(command, key, *rest)
+    return found
+
+
+def room_limits(**over: int) -> RoomLimits:
+    """The limits of a deployment, or others."""
+    limits = {
+        "max_participants": 10,
+        "key_ttl_ms": 600_000,
+        "empty_grace_ms": 30_000,
+        "qr_rotation_ms": 60_000,
+        "max_creates_per_ip_per_min": 1000,
+    }
+    return RoomLimits(**(limits | over))
+
+
+class Opened:
+    """Makes started stores on a server, and stops them."""
+
+    def __init__(self) -> None:
+        self._stores: list[RedisStore] = []
+        self.links: list[TestLink] = []
+
+    async def store(self, server: Any, timeout_ms: int = 2000, **over: Any) -> RedisStore:
+        """One more instance's; its link is the last of `links`."""
+        options = {
+            name: over.pop(name)
+            for name in ("refuse_replays", "limit_creations", "lease_ms", "next_token_ttl_ms")
+            if name in over
+        }
+        self.links.append(TestLink(server, timeout_ms))
+        options = {"next_token_ttl_ms": DAY} | options
+        store = RedisStore(self.links[-1], room_limits(**over), ADDRESS_KEY, **options)
+        self._stores.append(store)
+        return await connected(store)
+
+    async def stop(self) -> None:
+        for store in self._stores:
+            await store.stop()
+
+
 class ContractOnRedis(StoreContract):
     """One test's stores."""
 
@@ -113,18 +166,18 @@ CONTRACT = sorted(name for name in dir(StoreContract) if name.startswith("test_"
 
 
 #: The one that is in a hurry: it compares answers at the same moment.
-_ALONE = "test_any_steps_are_answered_as_the_embedded_store_answers_them"
+ALONE = "test_any_steps_are_answered_as_the_embedded_store_answers_them"
 
 
 async def hold_to_contract(server: Any) -> None:
     """Run the whole contract on this server. Raises an ExceptionGroup of all that failed."""
-    together = [name for name in CONTRACT if name != _ALONE]
+    together = [name for name in CONTRACT if name != ALONE]
     running = [Deferred.fromCoroutine(ContractOnRedis(server).run(name)) for name in together]
     outcomes = await DeferredList(running, consumeErrors=True)
-    alone = Deferred.fromCoroutine(ContractOnRedis(server).run(_ALONE))
+    alone = Deferred.fromCoroutine(ContractOnRedis(server).run(ALONE))
     outcomes += await DeferredList([alone], consumeErrors=True)
     failed = []
-    for name, (succeeded, outcome) in zip((*together, _ALONE), outcomes, strict=True):
+    for name, (succeeded, outcome) in zip((*together, ALONE), outcomes, strict=True):
         if not succeeded:
             outcome.value.add_note(f"in {name}")
             failed.append(outcome.value.with_traceback(outcome.getTracebackObject()))

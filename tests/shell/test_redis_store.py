@@ -1,12 +1,41 @@
-"""The Redis store passes what every store must, on each server there is; and what is its alone."""
+"""The Redis store passes what every store must, on each server there is; and what is its alone:
+what it does late, what it does when Redis lost something, and what it takes for sense."""
 
 from __future__ import annotations
 
+import hashlib
+import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from real_redis import RealRedis, server_binaries
-from redis_contract import hold_to_contract
+from redis_contract import contents, hold_to_contract, poll
+from twisted.internet import reactor
+from twisted.internet.task import deferLater
+
+from twisted_relay.core.errors import Code, RelayError
+from twisted_relay.engine.interfaces import Entry, QrToken, Registration, StoreUnavailable
+
+ROOM = "room-of-the-test"
+KEY = f"tr1:{{{hashlib.sha256(ROOM.encode()).hexdigest()}}}"
+FIRST = Entry("member-1", "hold-1", "lease-1")
+
+
+def newcomer(number: int, lease: str = "lease-1", ttl_ms: int = 60_000, token: str = "") -> Entry:
+    return Entry(
+        f"member-{number}",
+        f"hold-{number}",
+        lease,
+        token or f"jti-{number}",
+        time.time_ns() // 1_000_000 + ttl_ms,
+    )
+
+
+async def refusal(awaitable: Any) -> Code:
+    with pytest.raises(RelayError) as caught:
+        await awaitable
+    return caught.value.code
 
 
 @pytest.mark.parametrize("kind", server_binaries())
@@ -21,3 +50,303 @@ async def test_the_contract_on_a_server_that_may_evict(
 ) -> None:
     full = {"maxmemory": "256mb", "maxmemory-policy": "allkeys-lru"}
     await hold_to_contract(start_redis(config=full))
+
+
+# Several instances
+
+
+async def test_instances_see_one_room_and_one_count_of_creations(
+    redis_server: RealRedis, redis_stores: Any
+) -> None:
+    one = await redis_stores.store(redis_server, max_creates_per_ip_per_min=2)
+    other = await redis_stores.store(redis_server, max_creates_per_ip_per_min=2)
+    await one.create(ROOM, "address", FIRST, None)
+    seat = await other.join(ROOM, newcomer(2, "lease-2"))
+    assert seat.standing.leases == {"lease-1", "lease-2"}
+    assert await refusal(one.join(ROOM, newcomer(3, token="jti-2"))) is Code.TOKEN_REPLAY
+    await other.create("second", "address", None, None)
+    assert await refusal(one.create("third", "address", None, None)) is Code.RATE_LIMITED
+
+
+async def test_the_creations_of_an_address_refill_smoothly(
+    redis_server: RealRedis, redis_stores: Any
+) -> None:
+    store = await redis_stores.store(redis_server, max_creates_per_ip_per_min=60)
+    for number in range(60):
+        await store.create(f"room-{number}", "address", None, None)
+    with pytest.raises(RelayError) as caught:
+        while True:
+            await store.create("room", "address", None, None)
+    assert 0 < caught.value.retry_after_ms <= 1001
+    await deferLater(reactor, caught.value.retry_after_ms / 1000)
+    await store.create("room", "address", None, None)
+    assert await refusal(store.create("room", "address", None, None)) is Code.RATE_LIMITED
+
+
+async def test_what_is_switched_off_limits_nothing(
+    redis_server: RealRedis, redis_stores: Any
+) -> None:
+    store = await redis_stores.store(
+        redis_server, max_creates_per_ip_per_min=1, limit_creations=False, refuse_replays=False
+    )
+    for _ in range(3):
+        await store.create(ROOM, "address", FIRST, None)
+    await store.join(ROOM, newcomer(2, token="same"))
+    await store.join(ROOM, newcomer(3, token="same"))
+    await store.join(ROOM, Entry("member-2", "hold", "lease-1", generation=2))
+    seat = await store.join(ROOM, Entry("member-2", "hold", "lease-1", generation=1))
+    assert seat.standing.participants == 3
+
+
+async def test_one_who_did_not_hear_from_redis_for_a_whole_lease_drops_nobody(
+    redis_server: RealRedis, redis_stores: Any
+) -> None:
+    store = await redis_stores.store(redis_server, lease_ms=10_000)
+    await store.create(ROOM, "address", FIRST, None)
+    redis_server.command("HSET", KEY, "l:lease-1", "1")
+    redis_stores.links[0].unbroken = 9.9
+    assert (await store.join(ROOM, newcomer(2, "lease-2"))).standing.participants == 2
+    redis_stores.links[0].unbroken = 10.0
+    standing = await store.renew(ROOM, "lease-2")
+    assert (standing.participants, standing.reaped) == (1, True)
+
+
+# Too late
+
+
+async def test_what_comes_after_its_deadline_changes_nothing(
+    redis_server: RealRedis, redis_stores: Any
+) -> None:
+    store, link = await redis_stores.store(redis_server), redis_stores.links[0]
+    await store.create(ROOM, "address", FIRST, QrToken("qr", 1))
+    before = contents(redis_server)
+    link.behind = 2100
+    errors = link.metrics.redis_errors
+    for late in (
+        store.create("another", "address", FIRST, None),
+        store.join(ROOM, newcomer(2)),
+        store.register(ROOM, Registration("lease-2", "lease-1", (FIRST,), 9)),
+    ):
+        with pytest.raises(StoreUnavailable):
+            await late
+    assert contents(redis_server) == before
+    assert link.metrics.redis_errors == errors + 3
+    # These are about what the asker holds, and nobody else can hold it.
+    assert (await store.renew(ROOM, "lease-1")).participants == 1
+    assert (await store.leave(ROOM, "member-1", "hold-1", False)).participants == 0
+
+
+async def test_a_join_given_up_while_redis_stood_still_does_not_happen_later(
+    redis_server: RealRedis, redis_stores: Any
+) -> None:
+    store = await redis_stores.store(redis_server, timeout_ms=300)
+    await store.create(ROOM, "address", FIRST, None)
+    redis_server.freeze()
+    asked = time.monotonic()
+    with pytest.raises(StoreUnavailable):
+        await store.join(ROOM, newcomer(2))
+    assert time.monotonic() - asked < 1.0
+    await deferLater(reactor, store.settles_after)
+    redis_server.thaw()
+    await poll(lambda: store.status().ready)
+    assert (await store.renew(ROOM, "lease-1")).participants == 1
+    assert store.settles_after > 0.3
+
+
+async def test_without_redis_everything_is_refused_at_once_and_the_status_says_so(
+    redis_server: RealRedis, redis_stores: Any
+) -> None:
+    store = await redis_stores.store(redis_server)
+    assert (store.status().kind, store.status().ready) == ("redis", True)
+    assert store.status().latency_ms >= 0
+    redis_server.kill()
+    await poll(lambda: not store.status().ready)
+    for asked in (
+        store.create(ROOM, "address", FIRST, None),
+        store.join(ROOM, newcomer(2)),
+        store.leave(ROOM, "member-1", "hold-1", True),
+        store.renew(ROOM, "lease-1"),
+        store.exists(ROOM),
+        store.rotate_qr(ROOM, QrToken("qr", 1), ""),
+        store.register(ROOM, Registration("lease-2", "lease-1", (FIRST,), 9)),
+    ):
+        with pytest.raises(StoreUnavailable):
+            await asked
+    assert store.status().message
+
+
+# What Redis lost
+
+
+async def test_an_evicted_room_is_made_anew_by_those_who_are_in_it(
+    redis_server: RealRedis, redis_stores: Any
+) -> None:
+    store = await redis_stores.store(redis_server)
+    await store.create(ROOM, "address", FIRST, None)
+    seat = await store.join(ROOM, newcomer(2, token="spent"))
+    back = Entry("member-3", "hold-3", "lease-1", generation=5)
+    await store.join(ROOM, back)
+    await store.leave(ROOM, "member-3", "hold-3", False)
+    redis_server.command("DEL", KEY)
+    assert await store.renew(ROOM, "lease-1") is None
+    assert not await store.exists(ROOM)
+    members = (FIRST, Entry("member-2", "hold-2", "lease-1"))
+    registered = await store.register(ROOM, Registration("lease-2", "lease-1", members, 7))
+    assert registered.made_anew
+    assert registered.standing.revision > max(7, seat.standing.revision)
+    assert registered.standing.participants == 2
+    # What was not evicted is known still.
+    assert await refusal(store.join(ROOM, newcomer(4, token="spent"))) is Code.TOKEN_REPLAY
+    stale = Entry("member-3", "hold", "lease-2", generation=4)
+    assert await refusal(store.join(ROOM, stale)) is Code.TOKEN_REPLAY
+
+
+async def test_tokens_whose_marks_were_evicted_are_refused_and_later_ones_are_not(
+    redis_server: RealRedis, redis_stores: Any
+) -> None:
+    store = await redis_stores.store(redis_server)
+    await store.create(ROOM, "address", FIRST, None)
+    await store.join(ROOM, newcomer(2, token="spent", ttl_ms=50_000))
+    redis_server.command("DEL", f"{KEY}:spent")
+    for token in ("spent", "never-seen"):
+        refused = await refusal(store.join(ROOM, newcomer(3, token=token, ttl_ms=40_000)))
+        assert refused is Code.TOKEN_REPLAY
+    await store.join(ROOM, newcomer(3, ttl_ms=60_000))
+    # Neither does one that was spent since make the others known again.
+    assert await refusal(store.join(ROOM, newcomer(4, token="spent", ttl_ms=49_000))) is (
+        Code.TOKEN_REPLAY
+    )
+    # Who comes back is not concerned.
+    await store.join(ROOM, Entry("member-2", "hold", "lease-1", generation=1))
+
+
+async def test_a_room_shows_no_qr_token_that_may_have_been_spent_unseen(
+    redis_server: RealRedis, redis_stores: Any
+) -> None:
+    store = await redis_stores.store(redis_server)
+    await store.create(ROOM, "address", FIRST, None)
+    token = newcomer(2)
+    await store.join(ROOM, token)
+    redis_server.command("DEL", f"{KEY}:spent")
+    shown = QrToken("qr", token.token_expires_ms - 1)
+    await store.register(ROOM, Registration("lease-1", "lease-1", (FIRST,), 0, qr=shown))
+    fresh = QrToken("fresh", token.token_expires_ms + 1)
+    assert await store.rotate_qr(ROOM, fresh, "") == fresh
+
+
+async def test_scripts_that_redis_forgot_are_sent_again(
+    redis_server: RealRedis, redis_stores: Any
+) -> None:
+    store = await redis_stores.store(redis_server)
+    await store.create(ROOM, "address", FIRST, None)
+    redis_server.command("SCRIPT", "FLUSH")
+    assert (await store.renew(ROOM, "lease-1")).participants == 1
+
+
+@pytest.mark.parametrize("kind", server_binaries())
+async def test_where_memory_is_full_nobody_comes_and_everybody_may_stay_and_leave(
+    start_redis: Callable[..., RealRedis], redis_stores: Any, kind: str
+) -> None:
+    server = start_redis(kind)
+    store = await redis_stores.store(server)
+    await store.create(ROOM, "address", FIRST, None)
+    await store.join(ROOM, newcomer(2))
+    server.command("CONFIG", "SET", "maxmemory", "1")
+    with pytest.raises(StoreUnavailable):
+        await store.join(ROOM, newcomer(3))
+    assert (await store.renew(ROOM, "lease-1")).participants == 2
+    assert (await store.leave(ROOM, "member-2", "hold-2", False)).participants == 1
+
+
+# What makes no sense
+
+NONSENSE: list[tuple[str | int, ...]] = [
+    *(("HSET", KEY, "revision", text) for text in ("", "-1", "1.5", "x", "9" * 16, "1e9", "nan")),
+    *(("HSET", KEY, fact, "many") for fact in ("number", "spent_until", "unknown_until")),
+    *(("HSET", KEY, "s:member-9", text) for text in ("", "h", "h|l|1", "h|l|x|0", "h|gone|0|0")),
+    *(("HSET", KEY, "l:lease-9", text) for text in ("", "soon", "1")),
+    *(("HSET", KEY, "qr", text) for text in ("", "|", "x|y", "1|")),
+    *(("HSET", KEY, name, "1") for name in ("", "seats", "count", "writes", "revision ", "\0")),
+    ("HSET", KEY, "s:member-1", "hold-1|lease-1|0|0\n"),
+    ("HDEL", KEY, "revision"),
+    ("HDEL", KEY, "l:lease-1"),
+    ("HDEL", KEY, "s:member-1"),
+    ("SET", KEY, "text", "PX", 60_000),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("garble", NONSENSE, ids=lambda parts: repr(parts[0::3] + parts[2:3]))
+async def test_a_room_that_makes_no_sense_is_as_good_as_out_of_reach(
+    redis_server: RealRedis, redis_stores: Any, garble: tuple[str | int, ...]
+) -> None:
+    store, link = await redis_stores.store(redis_server), redis_stores.links[0]
+    await store.create(ROOM, "address", FIRST, QrToken("qr", 2**52))
+    redis_server.command(*garble)
+    before = contents(redis_server)
+    for count, asked in enumerate(
+        (
+            store.join(ROOM, newcomer(2)),
+            store.leave(ROOM, "member-1", "hold-1", True),
+            store.renew(ROOM, "lease-1"),
+            store.exists(ROOM),
+            store.rotate_qr(ROOM, QrToken("fresh", 1), ""),
+            store.register(ROOM, Registration("lease-2", "lease-1", (FIRST,), 9)),
+        ),
+        start=1,
+    ):
+        with pytest.raises(StoreUnavailable):
+            await asked
+        assert link.metrics.redis_errors == count
+    assert contents(redis_server) == before
+
+
+@pytest.mark.parametrize("key", [f"{KEY}:spent", f"{KEY}:gen"])
+async def test_a_key_of_another_type_changes_nothing(
+    redis_server: RealRedis, redis_stores: Any, key: str
+) -> None:
+    store = await redis_stores.store(redis_server)
+    await store.create(ROOM, "address", Entry("member-1", "hold-1", "lease-1"), None)
+    await store.join(ROOM, Entry("member-1", "hold-1", "lease-1", generation=1))
+    await store.join(ROOM, Entry("member-3", "hold-3", "lease-1", generation=1))
+    redis_server.command("SET", key, "text", "PX", 60_000)
+    before = contents(redis_server)
+    with pytest.raises(StoreUnavailable):
+        await store.join(ROOM, newcomer(2))
+    spent = (("token", 2**50),)
+    with pytest.raises(StoreUnavailable):
+        await store.register(ROOM, Registration("l", "lease-1", (newcomer(2),), 1, spent=spent))
+    if key.endswith("gen"):
+        with pytest.raises(StoreUnavailable):
+            await store.leave(ROOM, "member-1", "hold-1", False)
+    assert contents(redis_server) == before
+
+
+async def test_a_lease_that_is_no_text_makes_no_sense(
+    redis_server: RealRedis, redis_stores: Any
+) -> None:
+    store = await redis_stores.store(redis_server)
+    await store.create(ROOM, "address", FIRST, None)
+    redis_server.command("HSET", KEY, b"s:m", b"h|\xff|0|0", b"l:\xff", b"9999999999999")
+    with pytest.raises(StoreUnavailable):
+        await store.renew(ROOM, "lease-1")
+
+
+async def test_a_bucket_that_makes_no_sense_lets_nobody_create(
+    redis_server: RealRedis, redis_stores: Any
+) -> None:
+    store = await redis_stores.store(redis_server, max_creates_per_ip_per_min=1)
+    await store.create(ROOM, "address", None, None)
+    (bucket,) = redis_server.command("KEYS", "tr1:{a:*")
+    for text in ("", "1|2", "x|1", "-1.0|1"):
+        redis_server.command("SET", bucket, text, "PX", 60_000)
+        with pytest.raises(StoreUnavailable):
+            await store.create("another", "address", None, None)
+    assert not await store.exists("another")
+
+
+async def test_a_room_id_may_be_any_text(redis_server: RealRedis, redis_stores: Any) -> None:
+    store = await redis_stores.store(redis_server)
+    for room_id in ("", "}", "\ud800", "x" * 10_000, "\0{a}"):
+        assert not await store.exists(room_id)
+        await store.create(room_id, "\ud800", None, None)
+        assert await store.exists(room_id)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
 
+import attrs
+
 from twisted_relay.core.errors import Code, RelayError
 from twisted_relay.engine.interfaces import QrToken, Registered, Seat, Standing
 
@@ -26,7 +28,15 @@ _REFUSALS = {
 
 
 class Senseless(Exception):
-    """The reply is none that our scripts give, or says that the step came too late to be taken."""
+    """The reply is none that our scripts give, or says that the step came too late to be taken.
+
+    Attributes:
+        reason: ``senseless`` or ``late``.
+    """
+
+    def __init__(self, reason: str = "senseless") -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class _Parts:
@@ -83,7 +93,7 @@ def _read(reply: object, kinds: dict[str, Callable[[_Parts], _ValueT]]) -> _Valu
     if kind in _REFUSALS:
         raise RelayError(_REFUSALS[kind])
     if kind not in kinds:
-        raise Senseless
+        raise Senseless("late" if kind == "late" else "senseless")
     return kinds[kind](parts)
 
 
@@ -111,6 +121,11 @@ def read_standing(reply: object) -> Standing | None:
     return _read(reply, {"standing": _Parts.standing, "none": lambda _: None})
 
 
+def read_renewed(reply: object) -> Standing | None:
+    """The room, and the seats held under the renewed lease; None if it is not there."""
+    return _read(reply, {"renewed": _renewed, "none": lambda _: None})
+
+
 def read_registered(reply: object) -> Registered:
     """The outcome of a registration."""
     return _read(reply, {"registered": _registered})
@@ -124,6 +139,11 @@ def read_exists(reply: object) -> bool:
 def read_qr(reply: object) -> QrToken:
     """The QR token that the room shows."""
     return _read(reply, {"qr": lambda parts: QrToken(parts.text(), parts.number())})
+
+
+def _renewed(parts: _Parts) -> Standing:
+    held = parts.number()
+    return attrs.evolve(parts.standing(), held=held)
 
 
 def _seat(parts: _Parts) -> Seat:

@@ -134,7 +134,7 @@ class RedisStore:
         return await self._step(redis_scripts.LEAVE, room_id, args, redis_replies.read_standing)
 
     async def renew(self, room_id: str, lease: str) -> Standing | None:
-        return await self._step(redis_scripts.RENEW, room_id, (lease,), redis_replies.read_standing)
+        return await self._step(redis_scripts.RENEW, room_id, (lease,), redis_replies.read_renewed)
 
     async def register(self, room_id: str, registration: Registration) -> Registered:
         args: list[_Arg] = [registration.lease, registration.former]
@@ -188,8 +188,8 @@ class RedisStore:
         reply = await self._link.script(script, keys, args)
         try:
             return read(reply)
-        except redis_replies.Senseless:
-            raise self._link.senseless() from None
+        except redis_replies.Senseless as fault:
+            raise self._link.refused(fault.reason) from None
 
     def _deadline(self) -> int:
         """Redis' time, ms, until which what is asked now may be carried out."""

@@ -30,7 +30,7 @@ local function whole(number)
 end
 
 local function number_in(text)
-    if not text or #text > 16 or not string.find(text, '^%d+$') then
+    if not text or #text > 15 or not string.find(text, '^%d+$') then
         error('a number makes no sense')
     end
     return tonumber(text)
