@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 from pathlib import Path
+from types import FrameType
 
 from benchmarks.harness import chart, page, tables
 from benchmarks.harness.build import compile_program, install_peers
@@ -104,8 +106,13 @@ def _report(results: Results, write: bool) -> int:
     return 1 if any(run.wrong for run in runs) else 0
 
 
+def _interrupted(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
 def main(argv: list[str] | None = None) -> int:
     options = _arguments(argv)
+    signal.signal(signal.SIGTERM, _interrupted)  # so that servers are ended on this way out, too
     try:
         loads = chosen_loads(options)
         if options.list:

@@ -46,7 +46,7 @@ class Load:
         """About how long a run takes, for the progress bar."""
         connecting = self.rooms * self.members / 1500
         measured = 0.0 if self.mode == "join" else self.warm + self.seconds
-        return 1.2 + self.instances * 0.5 + connecting + measured
+        return 0.4 + self.instances * 0.5 + connecting + measured
 
 
 def _closed(members: int, size: int, outstanding: int, servers: tuple[str, ...] = ALL) -> Load:
@@ -102,7 +102,7 @@ TLS = tuple(
 
 
 def _brief(load: Load) -> Load:
-    return replace(load, warm=0.5, seconds=1.5)
+    return replace(load, warm=1.0, seconds=2.0)
 
 
 QUICK = (
@@ -110,6 +110,6 @@ QUICK = (
     _brief(_closed(10, 256, 4)),
     _brief(_closed(10, 4096, 4, (OURS, FASTIFY, CORKED))),
     _brief(_closed(50, 256, 8, (OURS, FASTIFY, CORKED))),
-    replace(RATE, servers=(OURS, FASTIFY, FLOOR), warm=1.0, seconds=2.0),
+    replace(RATE, servers=(OURS, FASTIFY, FLOOR), warm=2.0, seconds=4.0),
     replace(JOIN, rooms=100, servers=(OURS, FASTIFY)),
 )

@@ -12,6 +12,9 @@ from benchmarks.harness.targets import TARGETS
 Column = tuple[str, str, str]
 """A heading, the name of a figure, and the format of its value."""
 
+BUSY = 0.9
+"""The share of its processor from which on a server counts as saturated."""
+
 RATE_COLUMNS: tuple[Column, ...] = (
     ("CPU s per million", "cpu_per_million", ".2f"),
     ("of a processor", "server_share", ".0%"),
@@ -118,13 +121,36 @@ def noise(summary: Summary) -> str:
     )
 
 
+def saturation(summary: Summary, loads: Sequence[Load]) -> str:
+    """Whether it was the servers that had no more to give, in a sentence or two."""
+    cells = [(load, server) for load in loads for server in ALL if summary.ran(load.key, server)]
+    shares = {
+        (load, server): summary.value(load.key, server, "server_share") or 0.0
+        for load, server in cells
+    }
+    generator = [
+        summary.value(load.key, server, "generator_share") or 0.0 for load, server in cells
+    ]
+    text = (
+        f"The servers used {min(shares.values(), default=0.0):.0%} of their processor or more, the "
+        f"generator {max(generator, default=0.0):.0%} of its own at most."
+    )
+    idle = [f"{TITLES[server]} ({load.title})" for (load, server), s in shares.items() if s < BUSY]
+    if idle:
+        text += (
+            f" **Not saturated, so that their deliveries a second say little: {', '.join(idle)}.**"
+        )
+    return text
+
+
 def _sections(summary: Summary, loads: Sequence[Load]) -> Iterable[tuple[str, str]]:
     closed = [load for load in loads if load.mode == "closed"]
     if closed:
         name = "Server CPU seconds per million deliveries, saturated"
         yield name, across(summary, closed, "cpu_per_million", ".2f")
         name = "Deliveries a second, saturated"
-        yield name, across(summary, closed, "deliveries_per_second", ",.0f")
+        rates = across(summary, closed, "deliveries_per_second", ",.0f")
+        yield name, f"{rates}\n\n{saturation(summary, closed)}"
     for load in loads:
         single = load.instances == 1
         if load.mode == "rate" and single:

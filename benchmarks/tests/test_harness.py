@@ -131,6 +131,17 @@ def test_the_report_has_each_load_that_ran() -> None:
             assert line.endswith("|")
 
 
+def test_a_server_that_was_not_saturated_is_named() -> None:
+    load = next(load for load in FULL if load.key == W4)
+    values = {(OURS, "server_share"): 0.99, (OURS, "generator_share"): 0.6,
+              (FASTIFY, "server_share"): 0.5, (FASTIFY, "generator_share"): 1.0}  # fmt: skip
+    found = summary_of(*((W4, server, name, value) for (server, name), value in values.items()))
+    text = tables.saturation(found, [load])
+    assert "50% of their processor or more, the generator 100%" in text
+    assert "Fastify + ws (R=10, 256 B, W=4)" in text
+    assert "twisted-relay" not in text
+
+
 def test_the_chart_draws_a_bar_for_each_figure() -> None:
     found = summary_of((W4, OURS, "cpu_per_million", 5.0), (W4, FASTIFY, "cpu_per_million", 25.0))
     picture = chart.draw(found, FULL)

@@ -1,4 +1,4 @@
-"""The generator sees what a server does wrong; the peers speak the protocol. Needs cc and Node.js."""
+"""The generator sees what a server does wrong; the peers speak the protocol. Needs cc and node."""
 
 from __future__ import annotations
 
