@@ -10,15 +10,12 @@ order in which it was said.
 from __future__ import annotations
 
 import collections
-import operator
 from collections.abc import Callable
 
 from twisted.internet.interfaces import IReactorTime
 
 from twisted_relay.engine.client import Client, LocalRoom, Seated
 from twisted_relay.engine.metrics import Metrics
-
-_skipped = operator.itemgetter(1)
 
 
 class Fanout:
@@ -63,15 +60,15 @@ class Fanout:
         if not queue:
             return
         room.queue = []
-        if any(map(_skipped, queue)):
-            for member in tuple(room.members.values()):
-                own = [frame for frame, skip in queue if skip is not member]
-                if own:
-                    self._write(member.client, b"".join(own))
-            return
-        data = queue[0][0] if len(queue) == 1 else b"".join([frame for frame, _ in queue])
+        whole = queue[0][0] if len(queue) == 1 else b"".join([frame for frame, _ in queue])
+        skipped = {skip for _, skip in queue if skip is not None}
         for member in tuple(room.members.values()):
-            self._write(member.client, data)
+            if skipped and member in skipped:
+                own = b"".join([frame for frame, skip in queue if skip is not member])
+                if own:
+                    self._write(member.client, own)
+            else:
+                self._write(member.client, whole)
 
     def _end_turn(self) -> None:
         due = self._due

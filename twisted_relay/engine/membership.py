@@ -191,7 +191,7 @@ class Membership:
             # What was said before belongs to those who were there.
             self._fanout.flush(here)
         if client.session.is_closed:
-            self._hand_back(place, entry, seat, since)
+            self._hand_back(place, entry, seat, Occupant(entry.member_id, label or "", since))
             return None
         member, ghost = self._rooms.enter(
             place.room_id,
@@ -212,14 +212,14 @@ class Membership:
             self.put_out(ghost, Close.REPLACED)
         return member
 
-    def _hand_back(self, place: Place, entry: Entry, seat: Seat, since: int) -> None:
+    def _hand_back(self, place: Place, entry: Entry, seat: Seat, occupant: Occupant) -> None:
         """The client went while its join was decided: the seat goes back, the token stays spent."""
         room = place.room
         ghost = room.members.get(entry.member_id) if room is not None else None
         if ghost is not None:
             self.put_out(ghost, Close.REPLACED)
         elif seat.taken_from is not None:
-            self._spans.passed_by(place, Occupant(entry.member_id, "", since), seat.taken_from)
+            self._spans.passed_by(place, occupant, seat.taken_from)
         Deferred.fromCoroutine(
             self._return_seat(place.room_id, entry.member_id, entry.hold, False, ghost is not None)
         ).addErrback(self._broken, "LEAVE")

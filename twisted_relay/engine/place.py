@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted_relay.core.bus import Envelope, Message, Occupant, Seal, Shown
 from twisted_relay.core.errors import Close, Code
 from twisted_relay.core.port import Said
-from twisted_relay.core.rooms import Rooms
+from twisted_relay.core.rooms import Rooms, Standing
 from twisted_relay.core.span import Span
 from twisted_relay.engine.client import Client, LocalRoom, Seated
 from twisted_relay.engine.fanout import Fanout
@@ -90,6 +90,8 @@ class Place:
         self.arrivals: set[Arrival] = set()
         self.subscribed = False
         self.shaken = False
+        #: The revision at which this instance was alone when it was shaken; None if it was not.
+        self._certain: int | None = None
         self.recovering = False
         self.again = False
         self.next_lease = ""
@@ -116,6 +118,23 @@ class Place:
         """The members here."""
         room = self.room
         return tuple(room.members.values()) if room is not None else ()
+
+    def shake(self) -> None:
+        """From now on something may be missed, until the store confirms the room."""
+        if not self.shaken:
+            self.shaken = True
+            self._certain = self._alone_at()
+
+    def is_as_before(self, standing: Standing) -> bool:
+        """Whether nobody can have been elsewhere since this was last certain, and all who are
+        here are in their seats."""
+        certain = self._certain if self.shaken else self._alone_at()
+        seats = len(self.members) + len(self.arrivals)
+        return standing.revision == certain and standing.held in (None, seats)
+
+    def _alone_at(self) -> int | None:
+        view = self.span.view
+        return view.newest.revision if view.is_alone else None
 
     async def established(self) -> None:
         """Wait until members may come in. Raises StoreUnavailable if that cannot be for now."""

@@ -82,12 +82,12 @@ class Recovery:
 
     async def _recover_once(self, place: Place) -> None:
         span = place.span
-        was_alone, revision, former = span.view.is_alone, span.view.newest.revision, span.lease
+        was_alone, former = span.view.is_alone, span.lease
         span.hold()
         await self._subscribe(place)
         if was_alone and all(arrival.lease == former for arrival in place.arrivals):
             standing = await self._store.renew(place.room_id, former)
-            if standing is not None and standing.revision == revision:
+            if standing is not None and place.is_as_before(standing):
                 place.shaken = False
                 span.release()
                 return

@@ -239,7 +239,7 @@ class Spans:
     def bus_lost(self) -> None:
         for place in tuple(self._places.values()):
             place.subscribed = False
-            place.shaken = True
+            place.shake()
             place.fail()
             place.span.cut()
 
@@ -273,7 +273,7 @@ class Spans:
                 seconds=now - last,
             )
             for place in tuple(self._places.values()):
-                place.shaken = True
+                place.shake()
                 if place.room is not None:
                     self._recovery.begin(place)
 
