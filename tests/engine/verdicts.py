@@ -186,8 +186,8 @@ def no_silent_hole(transcripts, healthy, bound, now):
     Meanwhile is: sent after the JOINED; or heard by another after it was told that this one came;
     or heard by others after something that this one heard, and before something else that it
     heard. (By the clock alone it cannot be said: one instance hands out a little later than
-    another.) Of its own member's media one hears nothing, nor of what it said itself: that is
-    about answers.
+    another.) Of its own member's media one hears nothing; what one said oneself is about answers;
+    and what one's own member still says on a connection that is being replaced may be void.
 
     Args:
         healthy: seconds without trouble between two times.
@@ -195,6 +195,7 @@ def no_silent_hole(transcripts, healthy, bound, now):
         now: when the transcripts end.
     """
     sent = {s.id: s for t in transcripts for s in t.sent}
+    void = {s.id for t in transcripts if t.why == "replaced" for s in t.sent}
     complaints = []
     for stays in by_room(transcripts).values():
         first, hearers = {}, collections.defaultdict(list)
@@ -207,7 +208,9 @@ def no_silent_hole(transcripts, healthy, bound, now):
             mine = {key: index for index, _, key in stay.messages}
             for key in first.keys() - mine.keys():
                 member_id, id = key
-                if id in own or (member_id == stay.member_id and sent[id].kind == "MEDIA_MSG"):
+                if id in own or (
+                    member_id == stay.member_id and (id in void or sent[id].kind == "MEDIA_MSG")
+                ):
                     continue
                 label = None if stay.resumed else stay.label
                 after, before, met = _neighbours(hearers[key], mine, label)
