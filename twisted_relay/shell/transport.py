@@ -27,7 +27,8 @@ def unsent_bytes(transport: ITransport) -> int:
     the attributes are reached through the wrapper.
     """
     inside: Any = transport
-    return int(len(inside.dataBuffer) - inside.offset + inside._tempDataLen)
+    unsent: int = len(inside.dataBuffer) - inside.offset + inside._tempDataLen
+    return unsent
 
 
 class PromptServer(tcp.Server):
