@@ -24,7 +24,7 @@ STANDARD = {name for name in sys.stdlib_module_names if name not in OUTSIDE}
 ALLOWED = {
     "core": STANDARD | {"attr", "attrs", "msgspec", "twisted_relay.core"},
     "engine": STANDARD
-    | {"attr", "attrs", "msgspec", "prometheus_client", "zope.interface"}
+    | {"attr", "attrs", "cryptography", "msgspec", "prometheus_client", "zope.interface"}
     | {"twisted.logger", "twisted.python"}
     | {f"twisted.internet.{part}" for part in ("defer", "task", "interfaces", "error")}
     | {"twisted_relay.core", "twisted_relay.engine"},

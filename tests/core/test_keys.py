@@ -9,10 +9,11 @@ import os
 
 import pytest
 
-from twisted_relay.core.bus import Envelope, Seal, Shown
+from twisted_relay.core.bus import Envelope, Shown
 from twisted_relay.core.errors import Code, RelayError
 from twisted_relay.core.keys import address_key, bus_keys
 from twisted_relay.core.tokens import TokenSigner, b64url
+from twisted_relay.engine.seal import Seal
 
 SECRET, FORMER = b"a-secret-made-up-for-these-tests-0001", b"a-secret-made-up-for-these-tests-0002"
 

@@ -8,7 +8,7 @@ import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from twisted_relay.core.bus import Envelope, Message, Occupant, Seal, Shown
+from twisted_relay.core.bus import Envelope, Message, Occupant, Shown
 from twisted_relay.core.errors import Close, Code
 from twisted_relay.core.port import Said
 from twisted_relay.core.rooms import Rooms, Standing
@@ -18,6 +18,7 @@ from twisted_relay.engine.fanout import Fanout
 from twisted_relay.engine.interfaces import LEASE_SECONDS, Entry, IBus, StoreUnavailable
 from twisted_relay.engine.metrics import Metrics
 from twisted_relay.engine.notices import Notices
+from twisted_relay.engine.seal import Seal
 
 #: Seconds for which members wait for the other instances' answers before they come in.
 ANSWER_SECONDS = 2.0

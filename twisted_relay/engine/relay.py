@@ -13,7 +13,6 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from twisted_relay.core.bus import Seal
 from twisted_relay.core.errors import Close, Code, RelayError
 from twisted_relay.core.rooms import Rooms
 from twisted_relay.core.session import Session
@@ -38,6 +37,7 @@ from twisted_relay.engine.membership import Membership
 from twisted_relay.engine.metrics import Metrics
 from twisted_relay.engine.notices import Notices, greeting
 from twisted_relay.engine.place import Surroundings
+from twisted_relay.engine.seal import Seal
 from twisted_relay.engine.spans import Spans
 from twisted_relay.engine.upkeep import Upkeep
 

@@ -168,7 +168,7 @@ class RedisStore:
         # others, or Redis, or this very process.
         reaps = self._link.unbroken_for * 1000 >= self._lease_ms
         common = (
-            int(reaps),
+            self._deadline() if reaps else 0,
             self._deadline() if fenced else 0,
             self._limits.key_ttl_ms,
             self._limits.empty_grace_ms,

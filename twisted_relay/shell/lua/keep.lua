@@ -113,7 +113,8 @@ end
 -- What a script finds: the room, nil if there is none (any more), and whether this step has dropped
 -- a lapsed lease.
 local room, reaped = read_room(), false
-if room and REAPS then
+-- A step that was asked for before this server stood still must not take that for the others' end.
+if room and now <= REAPS_UNTIL then
     local last = reap(room)
     reaped = last ~= nil
     if reaped and room.count > 0 then

@@ -1,14 +1,14 @@
 -- What each script on a room begins with: the room as it is now, and how it is written back.
 --
 -- KEYS  the room; the tokens spent in it; the generations of its members who are away
--- ARGV  1 whether lapsed leases are dropped; 2 deadline of this step, 0 for none; 3 life of a room,
+-- ARGV  1 until when lapsed leases are dropped, 0 for not at all; 2 deadline of this step, 0 for none; 3 life of a room,
 --       4 of an empty one, 5 of a lease, 6 of generations; 7 capacity. Times are ms, all of them
 --       by this server's clock. What else a script takes comes after these.
 --
 -- Nothing is written before everything is read and found good: a script that fails changes nothing.
 
 local ROOM, SPENT, AWAY = KEYS[1], KEYS[2], KEYS[3]
-local REAPS, DEADLINE = ARGV[1] == '1', tonumber(ARGV[2])
+local REAPS_UNTIL, DEADLINE = tonumber(ARGV[1]), tonumber(ARGV[2])
 local ROOM_TTL, GRACE, LEASE_TTL = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local AWAY_TTL, CAPACITY = tonumber(ARGV[6]), tonumber(ARGV[7])
 local OWN = 7
