@@ -5,7 +5,7 @@ import os
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -205,6 +205,7 @@ def chunkings(draw):
     return [data[a:b] for a, b in itertools.pairwise(ends) if a < b]
 
 
+@settings(max_examples=500)
 @given(chunkings(), st.integers(0, 4))
 def test_any_bytes_in_any_chunks_do_what_they_do_on_autobahns_path(chunks, pings_allowed):
     assert account(chunks, True, pings_allowed) == account(chunks, False, pings_allowed)

@@ -14,7 +14,13 @@ from twisted.internet.task import Clock, deferLater
 from twisted.internet.testing import MemoryReactor
 
 from twisted_relay.shell import transport
-from twisted_relay.shell.transport import PromptServer, misfit, send_at_once, unsent_bytes
+from twisted_relay.shell.transport import (
+    PromptServer,
+    counts_unsent,
+    misfit,
+    send_at_once,
+    unsent_bytes,
+)
 
 
 class Server(Protocol):
@@ -87,19 +93,21 @@ async def stuff(made, count=200):
 
 def test_the_installed_versions_are_as_expected():
     assert misfit() is None
+    assert counts_unsent()
 
 
 @pytest.mark.parametrize("name", ["_tempDataBuffer", "_tempDataLen", "dataBuffer", "offset"])
 def test_a_twisted_without_its_buffers_is_not_as_expected(monkeypatch, name):
     made = abstract.FileDescriptor.__init__
 
-    def without(self, *args):
-        made(self, *args)
+    def without(self, reactor=None):
+        made(self, reactor)
         self.__dict__.pop(name, None)
 
     monkeypatch.setattr(abstract.FileDescriptor, "__init__", without)
     monkeypatch.delattr(abstract.FileDescriptor, name, raising=False)
     assert "Twisted" in misfit()
+    assert not counts_unsent()
 
 
 @pytest.mark.parametrize(

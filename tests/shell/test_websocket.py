@@ -13,8 +13,9 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import deferLater
 
+from twisted_relay.core.errors import Close
 from twisted_relay.core.settings import load_settings
-from twisted_relay.shell import service, site, transport
+from twisted_relay.shell import service, site, transport, websocket
 from twisted_relay.shell.service import RelayService
 from twisted_relay.shell.transport import PromptServer
 from twisted_relay.shell.websocket import RelayProtocol
@@ -24,6 +25,14 @@ HANDSHAKE = (
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
     b"Cookie: a-secret-of-the-browser\r\n\r\n"
 )
+
+
+async def _until(probe):
+    for _ in range(500):
+        if probe():
+            return
+        await deferLater(reactor, 0.01)
+    raise AssertionError("it did not come about")
 
 
 class Peer(Protocol):
@@ -39,11 +48,7 @@ class Peer(Protocol):
         self.lost.callback(None)
 
     async def heard(self, text):
-        for _ in range(500):
-            if text in self.data:
-                return
-            await deferLater(reactor, 0.01)
-        raise AssertionError(f"{text} did not come")
+        await _until(lambda: text in self.data)
 
 
 class Relays:
@@ -163,6 +168,34 @@ async def test_other_versions_of_twisted_or_autobahn_get_the_plain_path(relays, 
     assert type(connection.transport) is tcp.Server
     assert connection.factory.fast_path is False
     assert said == [{"event": "plain_path", "fault": "the installed Twisted is another"}]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_twisted_that_does_not_show_its_buffers_still_finds_slow_clients(
+    relays, monkeypatch
+):
+    monkeypatch.setattr(websocket, "counts_unsent", lambda: False)
+    relay = relays.start(FAST_PATH="false", SLOW_CONSUMER_BUFFER_THRESHOLD="300000")
+    peer, connection = await relays.connect(relay)
+    # Somebody who reads is not cut, however much it is.
+    for _ in range(100):
+        connection.write(b"\x81\x7e\xff\xff" + b"a" * 65535)
+        await deferLater(reactor, 0)
+    await _until(lambda: connection.unsent_bytes() == 0)
+    peer.transport.pauseProducing()
+    while connection.unsent_bytes() <= 300_000:
+        connection.write(b"\x81\x7e\xff\xff" + b"a" * 65535)
+        await deferLater(reactor, 0)
+    waiting = connection.unsent_bytes()
+    connection.write(b"\x81\x02hi")
+    assert connection.unsent_bytes() == waiting + 4
+    peer.transport.resumeProducing()
+    await peer.heard(b"\x81\x02hi")
+    await _until(lambda: connection.unsent_bytes() == 0)
+    (client,) = relay.relay.clients
+    relay.relay.close(client, Close.SLOW_CONSUMER)
+    await peer.heard(b"slow consumer")
+    await peer.lost
 
 
 # Frames that make up no message.

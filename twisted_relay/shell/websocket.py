@@ -6,7 +6,7 @@ from types import FunctionType
 from typing import Any
 
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IPushProducer, IReactorTime
 from zope.interface import implementer
 
 from twisted_relay.core.admission import Admission
@@ -15,7 +15,12 @@ from twisted_relay.engine.client import Client
 from twisted_relay.engine.interfaces import IConnection
 from twisted_relay.engine.relay import Relay
 from twisted_relay.shell.receive import text_message
-from twisted_relay.shell.transport import between_messages, forget_handshake, unsent_bytes
+from twisted_relay.shell.transport import (
+    between_messages,
+    counts_unsent,
+    forget_handshake,
+    unsent_bytes,
+)
 
 SUBPROTOCOL = "relay.v1"
 #: Close codes that Autobahn chooses when the peer breaks the protocol (RFC 6455 section 7.4.1).
@@ -152,6 +157,39 @@ class RelayProtocol(WebSocketServerProtocol):
         self.sendCloseFrame(code=why.code, reasonUtf8=why.reason.encode("ascii"), isReply=False)
 
 
+@implementer(IPushProducer)
+class CountingProtocol(RelayProtocol):
+    """For a Twisted whose buffers cannot be looked into: counts by what it tells a producer.
+
+    Twisted pauses a producer when more than a buffer's size waits, and resumes it when nothing
+    does. So what is told here is 0 up to that size; beyond, it is all that was written since, which
+    is more than what waits.
+    """
+
+    _waiting = 0
+
+    def onOpen(self) -> None:
+        super().onOpen()
+        self.transport.registerProducer(self, True)
+
+    def pauseProducing(self) -> None:
+        self._waiting = self._waiting or self.transport.bufferSize
+
+    def resumeProducing(self) -> None:
+        self._waiting = 0
+
+    def stopProducing(self) -> None:
+        """Nothing is produced here that could stop."""
+
+    def write(self, data: bytes) -> None:
+        super().write(data)
+        if self._waiting:
+            self._waiting += len(data)
+
+    def unsent_bytes(self) -> int:
+        return self._waiting
+
+
 class RelayFactory(WebSocketServerFactory):
     """Builds `RelayProtocol`, with the options that the wire protocol asks for.
 
@@ -177,7 +215,7 @@ class RelayFactory(WebSocketServerFactory):
     ) -> None:
         # No server name: the answer to a handshake says no more of us than any other answer.
         super().__init__(reactor=clock, server="")
-        self.protocol = RelayProtocol
+        self.protocol = RelayProtocol if counts_unsent() else CountingProtocol
         self.relay = relay
         self.admission = admission
         self.clock = clock
@@ -195,17 +233,17 @@ class RelayFactory(WebSocketServerFactory):
             tcpNoDelay=True,
         )
         if fast_path:
-            self.protocol = _with_options_of(self)
+            self.protocol = _with_options_of(self, self.protocol)
 
 
-def _with_options_of(factory: RelayFactory) -> type[RelayProtocol]:
-    """`RelayProtocol` with the factory's options as attributes of the class.
+def _with_options_of(factory: RelayFactory, kind: type[RelayProtocol]) -> type[RelayProtocol]:
+    """A protocol with the factory's options as attributes of the class.
 
     Autobahn copies each option that a protocol lacks from the factory to every connection, and
     renders them all for its debug log, which is not even written. It also sets TCP_NODELAY before
     it has copied the option for it.
     """
-    options = {name: getattr(factory, name) for name in RelayProtocol.CONFIG_ATTRS}
+    options = {name: getattr(factory, name) for name in kind.CONFIG_ATTRS}
     # Else a function would become a method.
     shared = {n: staticmethod(v) if isinstance(v, FunctionType) else v for n, v in options.items()}
-    return type(RelayProtocol.__name__, (RelayProtocol,), {**shared, "CONFIG_ATTRS": ()})
+    return type(kind.__name__, (kind,), {**shared, "CONFIG_ATTRS": ()})
