@@ -6,7 +6,9 @@ side, each with a store and names of its own, and take together as long as the l
 
 from __future__ import annotations
 
+import hashlib
 import time
+from types import SimpleNamespace
 from typing import Any
 
 from store_contract import StoreContract
@@ -16,12 +18,28 @@ from twisted.internet.task import deferLater
 
 from twisted_relay.core.redis_url import parse_redis_url
 from twisted_relay.core.settings import RedisSettings, RoomLimits
+from twisted_relay.engine.interfaces import Entry, QrToken
 from twisted_relay.engine.metrics import Metrics
 from twisted_relay.shell.redis_link import RedisLink
 from twisted_relay.shell.redis_store import RedisStore
 
 DAY = 86_400_000
 ADDRESS_KEY = b"a" * 32
+
+#: A room for a test, its key, and its first member.
+ROOM = "room-of-the-test"
+KEY = f"tr1:{{{hashlib.sha256(ROOM.encode()).hexdigest()}}}"
+FIRST = Entry("member-1", "hold-1", "lease-1")
+
+
+def newcomer(number: int, lease: str = "lease-1", ttl_ms: int = 60_000, token: str = "") -> Entry:
+    return Entry(
+        f"member-{number}",
+        f"hold-{number}",
+        lease,
+        token or f"jti-{number}",
+        time.time_ns() // 1_000_000 + ttl_ms,
+    )
 
 
 class TestLink(RedisLink):
@@ -161,23 +179,66 @@ class ContractOnRedis(StoreContract):
                 await store.stop()
 
 
-#: The tests of the contract, by name.
+class ComparisonOnRedis(ContractOnRedis):
+    """For the test that compares answers: there a lease must not lapse between the two answers.
+
+    So time stands still, but for `pass_time`, which makes older what is stored. All times of the
+    store are so long that the time that the test really takes is nothing.
+    """
+
+    _SCALE = 1000
+
+    def __init__(self, server: Any) -> None:
+        super().__init__(server)
+        self._now_ms = super().now_ms()
+
+    async def make_store(self, limits: Any, lease_ms: int) -> RedisStore:
+        times = {
+            "key_ttl_ms": limits.key_ttl_ms * self._SCALE,
+            "empty_grace_ms": limits.empty_grace_ms * self._SCALE,
+        }
+        longer = SimpleNamespace(**(vars(limits) | times))
+        return await super().make_store(longer, lease_ms * self._SCALE)
+
+    async def pass_time(self, seconds: float) -> None:
+        self._now_ms += round(seconds * 1000)
+        for key in contents(self._server):
+            self._server.command("EVAL", OLDER, 1, key, round(seconds * 1000) * self._SCALE)
+
+    def now_ms(self) -> int:
+        return self._now_ms
+
+    def qr(self, ttl_ms: int = 60_000) -> QrToken:
+        return super().qr(ttl_ms * self._SCALE)
+
+
+#: Lets all leases of a room lapse so many milliseconds earlier.
+OLDER = """
+    if redis.call('TYPE', KEYS[1]).ok ~= 'hash' then return end
+    local fields = redis.call('HGETALL', KEYS[1])
+    for i = 1, #fields, 2 do
+        if string.sub(fields[i], 1, 2) == 'l:' then
+            local lapses = string.format('%.0f', fields[i + 1] - ARGV[1])
+            redis.call('HSET', KEYS[1], fields[i], lapses)
+        end
+    end
+"""
+
+#: The tests of the contract, by name; one of them compares answers.
 CONTRACT = sorted(name for name in dir(StoreContract) if name.startswith("test_"))
-
-
-#: The one that is in a hurry: it compares answers at the same moment.
-ALONE = "test_any_steps_are_answered_as_the_embedded_store_answers_them"
+COMPARISON = "test_any_steps_are_answered_as_the_embedded_store_answers_them"
 
 
 async def hold_to_contract(server: Any) -> None:
     """Run the whole contract on this server. Raises an ExceptionGroup of all that failed."""
-    together = [name for name in CONTRACT if name != ALONE]
-    running = [Deferred.fromCoroutine(ContractOnRedis(server).run(name)) for name in together]
+    side_by_side = [name for name in CONTRACT if name != COMPARISON]
+    running = [Deferred.fromCoroutine(ContractOnRedis(server).run(name)) for name in side_by_side]
     outcomes = await DeferredList(running, consumeErrors=True)
-    alone = Deferred.fromCoroutine(ContractOnRedis(server).run(ALONE))
+    # This one makes everything older that is stored.
+    alone = Deferred.fromCoroutine(ComparisonOnRedis(server).run(COMPARISON))
     outcomes += await DeferredList([alone], consumeErrors=True)
     failed = []
-    for name, (succeeded, outcome) in zip((*together, ALONE), outcomes, strict=True):
+    for name, (succeeded, outcome) in zip((*side_by_side, COMPARISON), outcomes, strict=True):
         if not succeeded:
             outcome.value.add_note(f"in {name}")
             failed.append(outcome.value.with_traceback(outcome.getTracebackObject()))

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from real_redis import RealRedis, server_binaries
-from redis_contract import ALONE, ContractOnRedis, contents, poll
+from redis_contract import COMPARISON, ComparisonOnRedis, contents, poll
 
 from twisted_relay.core.errors import RelayError
 from twisted_relay.engine.interfaces import Entry, QrToken, Registration
@@ -245,5 +245,5 @@ async def test_a_cluster_keeps_a_room_in_one_place(
     server = start_redis(kind, config={"cluster-enabled": "yes"})
     server.command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
     await poll(lambda: b"cluster_state:ok" in server.command("CLUSTER", "INFO"))
-    await ContractOnRedis(server).run(ALONE)
+    await ComparisonOnRedis(server).run(COMPARISON)
     assert server.command("DBSIZE") > 0

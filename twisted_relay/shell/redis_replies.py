@@ -77,6 +77,10 @@ class _Parts:
     def texts(self, count: int) -> frozenset[str]:
         return frozenset(self.text() for _ in range(count))
 
+    def end(self) -> None:
+        if self._next != len(self._parts):
+            raise Senseless
+
     def standing(self) -> Standing:
         """The last part of a reply, whatever comes before it."""
         revision, participants, reaped = self.number(), self.number(), self.flag()
@@ -94,7 +98,9 @@ def _read(reply: object, kinds: dict[str, Callable[[_Parts], _ValueT]]) -> _Valu
         raise RelayError(_REFUSALS[kind])
     if kind not in kinds:
         raise Senseless("late" if kind == "late" else "senseless")
-    return kinds[kind](parts)
+    value = kinds[kind](parts)
+    parts.end()
+    return value
 
 
 def read_creation(reply: object) -> None:
