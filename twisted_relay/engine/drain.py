@@ -10,6 +10,7 @@ from twisted.internet.task import deferLater
 from twisted_relay.core.errors import Close
 from twisted_relay.core.rooms import Rooms
 from twisted_relay.engine.client import Client
+from twisted_relay.engine.interfaces import LEASE_SECONDS
 
 #: Rooms told in one second at the most, so that their members do not all return in one instant.
 _ROOMS_PER_SECOND = 50.0
@@ -29,7 +30,8 @@ async def send_everybody_away(
 ) -> None:
     """Close every client with SERVICE_RESTART, room by room.
 
-    Ends when all are gone and nothing is `unfinished`, or after `seconds`.
+    Ends when all are gone and nothing is `unfinished`, or after `seconds`. What is unfinished for
+    longer than a lease lives comes too late: the seats are nobody's by then.
     """
     ends = clock.seconds() + seconds
     in_rooms = list(rooms)
@@ -42,5 +44,8 @@ async def send_everybody_away(
         await deferLater(clock, pause)
     for client in tuple(clients):
         close(client, Close.SERVICE_RESTART)
-    while (clients or unfinished()) and clock.seconds() < ends:
+    while clients and clock.seconds() < ends:
+        await deferLater(clock, _LOOK)
+    ends = min(ends, clock.seconds() + LEASE_SECONDS)
+    while unfinished() and clock.seconds() < ends:
         await deferLater(clock, _LOOK)
