@@ -72,6 +72,9 @@ def install_peers() -> Path:
                 f"the peers need Node.js 20 or newer with npm; there is no {program} "
                 "(--servers ours,floor,floor-corked does without)"
             )
+    version = subprocess.run(["node", "--version"], capture_output=True, text=True).stdout.strip()
+    if int(version.removeprefix("v").partition(".")[0] or 0) < 20:
+        raise CannotRun(f"the peers need Node.js 20 or newer; this is {version or 'unknown'}")
     PEERS.mkdir(parents=True, exist_ok=True)
     for source in (BENCHMARKS / "peers").iterdir():
         if source.is_file():

@@ -57,11 +57,11 @@ class Summary:
 
     @property
     def spreads(self) -> list[float]:
-        """Of the processor time per delivery, sorted: the noise."""
+        """Of the processor time per delivery or join, sorted: the noise."""
         return sorted(
             figure.spread
             for (_, _, name), figure in self.figures.items()
-            if name == "cpu_per_million" and figure.rounds > 1
+            if name in ("cpu_per_million", "cpu_ms_per_join") and figure.rounds > 1
         )
 
 

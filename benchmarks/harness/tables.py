@@ -37,9 +37,10 @@ TWO_COLUMNS: tuple[Column, ...] = (
 )
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table; every column but the first is set to the right."""
-    lines = [f"| {' | '.join(head)} |", f"|---|{'---:|' * (len(head) - 1)}"]
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], words: bool = False) -> str:
+    """A Markdown table; columns after the first are set to the right, unless they are `words`."""
+    rest = ("---|" if words else "---:|") * (len(head) - 1)
+    lines = [f"| {' | '.join(head)} |", f"|---|{rest}"]
     lines += [f"| {' | '.join(row)} |" for row in rows]
     return "\n".join(lines)
 
@@ -116,7 +117,7 @@ def noise(summary: Summary) -> str:
     middle, worst = spreads[len(spreads) // 2] / 2, spreads[-1] / 2
     return (
         f"± is half the distance of the lowest and the highest round, by the median. For the "
-        f"processor time per delivery it was {middle:.0%} in the middle of all cells and "
+        f"processor time per delivery or join it was {middle:.0%} in the middle of all cells and "
         f"{worst:.0%} in the worst: a smaller difference between two servers says nothing."
     )
 
@@ -168,7 +169,7 @@ def report(
     summary: Summary, loads: Sequence[Load], machine: dict[str, str], heading: str = "###"
 ) -> str:
     """Everything that was measured, without the chart."""
-    about = table(["", ""], [[name, value] for name, value in machine.items()])
+    about = table(["", ""], [[name, value] for name, value in machine.items()], words=True)
     parts = [
         f"{summary.runs} runs, {summary.checked:,} deliveries checked. {noise(summary)}",
         *(f"{heading} {name}\n\n{body}" for name, body in _sections(summary, loads)),
