@@ -57,11 +57,12 @@ class Summary:
 
     @property
     def spreads(self) -> list[float]:
-        """Of the processor time per delivery or join, sorted: the noise."""
+        """Of the processor time per delivery or join and of the memory, sorted: the noise."""
         return sorted(
             figure.spread
             for (_, _, name), figure in self.figures.items()
-            if name in ("cpu_per_million", "cpu_ms_per_join") and figure.rounds > 1
+            if name in ("cpu_per_million", "cpu_ms_per_join", "kib_per_connection")
+            and figure.rounds > 1
         )
 
 

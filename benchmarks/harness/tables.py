@@ -117,7 +117,7 @@ def noise(summary: Summary) -> str:
     middle, worst = spreads[len(spreads) // 2] / 2, spreads[-1] / 2
     return (
         f"± is half the distance of the lowest and the highest round, by the median. For the "
-        f"processor time per delivery or join it was {middle:.0%} in the middle of all cells and "
+        f"processor time and the memory it was {middle:.0%} in the middle of all cells and "
         f"{worst:.0%} in the worst: a smaller difference between two servers says nothing."
     )
 
