@@ -185,6 +185,11 @@ async def test_an_evicted_room_is_made_anew_by_those_who_are_in_it(
     assert await refusal(store.join(ROOM, newcomer(4, token="spent"))) is Code.TOKEN_REPLAY
     stale = Entry("member-3", "hold", "lease-2", generation=4)
     assert await refusal(store.join(ROOM, stale)) is Code.TOKEN_REPLAY
+    # And so is, to the room made anew, until when there were tokens to be remembered.
+    redis_server.command("DEL", f"{KEY}:spent")
+    assert await refusal(store.join(ROOM, newcomer(4, token="spent", ttl_ms=50_000))) is (
+        Code.TOKEN_REPLAY
+    )
 
 
 @pytest.mark.parametrize("kind", server_binaries())

@@ -8,7 +8,7 @@ local first, last = OWN + 8, OWN + 7 + 4 * tonumber(ARGV[OWN + 7])
 local made_anew = not room
 if made_anew then
     room = new_room()
-    room.spent_until = marked_until()
+    set(room, 'spent_until', marked_until())
 end
 local was_empty, changed = room.count == 0, false
 
