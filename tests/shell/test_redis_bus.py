@@ -254,6 +254,24 @@ async def test_redis_hangs(any_server: RealRedis, start_bus: Callable[..., Any],
     log.assert_quiet()
 
 
+async def test_a_redis_that_hangs_costs_a_bound_of_memory(
+    redis_server: RealRedis, start_bus: Callable[..., Any]
+) -> None:
+    bus = start_bus(redis_server.url, command_timeout_ms=5000)
+    await until(lambda: bus.up)
+    redis_server.freeze()
+    try:
+        published = 0
+        while bus.publish(ROOM, b"x" * 1_000_000):
+            published += 1
+            assert published < 100
+        assert published >= 8
+        assert not bus.up
+        await until(lambda: bus.owner.events == ["restored", "lost"])
+    finally:
+        redis_server.thaw()
+
+
 async def test_a_beat_notices_that_redis_hangs(
     redis_server: RealRedis, start_bus: Callable[..., Any]
 ) -> None:
@@ -454,7 +472,7 @@ async def test_no_hole_is_silent(
     await until(lambda: speaker.up and listener.up)
     await speak(0.3)
     # Within one time of the speaker's bus and one of the listener's, each message is there, once.
-    assert len(follower.by_time) > 5
+    assert len(follower.by_time) > 2
     for numbers in follower.by_time.values():
         assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
     assert follower.events.count("lost") > 3

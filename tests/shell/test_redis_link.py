@@ -253,7 +253,30 @@ async def test_a_wrong_password_until_it_is_right(
     server.command("CONFIG", "SET", "requirepass", "wrong-word")
     await until(lambda: link.ready)
     assert [line["reason"] for line in log.lines("redis_lost")] == ["wrongpass"]
+    assert link.metrics.redis_errors >= 3
     log.assert_quiet("wrong-word", "right-word")
+
+
+async def test_a_clock_of_redis_that_is_set_breaks_what_was_unbroken(
+    redis_server: RealRedis, start_link: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = start_link(redis_server.url)
+    await until(lambda: link.ready and link.unbroken_for > 0)
+    ask, ahead = Connection.ask, 0
+
+    def set_ahead(connection: Connection, *parts: Any) -> Deferred[Any]:
+        answer = ask(connection, *parts)
+        if parts == ("TIME",):
+            answer.addCallback(lambda time: [b"%d" % (int(time[0]) + ahead), time[1]])
+        return answer
+
+    monkeypatch.setattr(Connection, "ask", set_ahead)
+    before = link.unbroken_for
+    await until(lambda: link.unbroken_for > before)
+    ahead = 20
+    await until(lambda: link.unbroken_for == 0)
+    assert link.ready
+    await until(lambda: link.unbroken_for > 0)
 
 
 async def test_no_password_where_one_is_wanted(

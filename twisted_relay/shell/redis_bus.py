@@ -33,6 +33,9 @@ from twisted_relay.shell.redis_connection import (
 from twisted_relay.shell.redis_link import BEAT
 from twisted_relay.shell.redis_reconnect import Reconnect
 
+#: Bytes published and not confirmed, past which Redis is taken to hang.
+_MOST_UNANSWERED = 16 * 1024 * 1024
+
 
 def channel_of(room_id: str) -> bytes:
     """The name of a room's channel; the room's id cannot be read from it."""
@@ -127,6 +130,9 @@ class RedisBus:
 
     def publish(self, room_id: str, data: bytes) -> bool:
         """Send to all who hear the room; False, and nothing was sent, while the bus is not up."""
+        if self._mouth is not None and self._mouth.unanswered_bytes > _MOST_UNANSWERED:
+            # A Redis that hangs, and is not yet known to: memory must not pay for it.
+            self._mouth.abort("behind")
         if self._mouth is None:
             return False
         self._mouth.send(encode(b"PUBLISH", channel_of(room_id), data))

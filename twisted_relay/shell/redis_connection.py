@@ -106,6 +106,7 @@ class Connection(txredisapi.RedisProtocol):
     Attributes:
         over: why the connection ended, in one word; None while it is there.
         tells_role: whether Redis lets us ask if it is a replica.
+        unanswered_bytes: the size of what was sent and is not answered yet.
     """
 
     def __init__(
@@ -117,10 +118,11 @@ class Connection(txredisapi.RedisProtocol):
         super().__init__(charset=None, convertNumbers=False)
         self.over: str | None = None
         self.tells_role = True
+        self.unanswered_bytes = 0
         self._clock = clock
         self._time_limit = time_limit
         self._seconds = seconds
-        self._unanswered: deque[tuple[float, Deferred[Any] | None]] = deque()
+        self._unanswered: deque[tuple[float, int, Deferred[Any] | None]] = deque()
         self._timer: IDelayedCall | None = None
         self._watchers: list[Deferred[str]] = []
 
@@ -142,7 +144,8 @@ class Connection(txredisapi.RedisProtocol):
         connection: it must not go unseen. Nothing happens on a connection that is over."""
         if self.over is not None:
             return
-        self._unanswered.append((self._seconds(), answer))
+        self._unanswered.append((self._seconds(), len(command), answer))
+        self.unanswered_bytes += len(command)
         self.transport.write(command)
         if self._timer is None:
             self._timer = self._clock.callLater(self._time_limit, self._look_at_oldest)
@@ -180,7 +183,8 @@ class Connection(txredisapi.RedisProtocol):
             # Redis refuses before it is asked when it has too many clients, say.
             self.abort(_code_of(reply) if isinstance(reply, Exception) else "protocol")
             return
-        answer = self._unanswered.popleft()[1]
+        _asked, size, answer = self._unanswered.popleft()
+        self.unanswered_bytes -= size
         if isinstance(reply, Exception):
             if answer is None or not isinstance(reply, txredisapi.ResponseError):
                 self.abort(_code_of(reply))
@@ -214,7 +218,7 @@ class Connection(txredisapi.RedisProtocol):
         for watcher in watchers:
             watcher.callback(reason)
         unanswered, self._unanswered = self._unanswered, deque()
-        for _asked, answer in unanswered:
+        for _asked, _size, answer in unanswered:
             if answer is not None:
                 answer.errback(RedisFault(reason))
 

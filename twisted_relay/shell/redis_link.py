@@ -24,6 +24,8 @@ from twisted_relay.shell.redis_reconnect import Reconnect
 BEAT = 1.0
 #: Seconds without an answer after which Redis is not ready, and the time unbroken ends.
 GAP = 2.5 * BEAT
+#: Milliseconds by which Redis' clock may differ from what was expected of it.
+_CLOCK_JUMP_MS = 1000
 
 
 @attrs.frozen
@@ -221,11 +223,13 @@ class RedisLink:
 
     def _answered(self, reply: list[bytes], asked: float) -> None:
         """Note what a beat (TIME: seconds and microseconds) said, and when."""
-        now = self._seconds()
-        if now - self._answered_at >= GAP:
+        now, said = self._seconds(), int(reply[0]) * 1000 + int(reply[1]) / 1000
+        # Leases go by Redis' clock: where it was set, they look lapsed though nobody was away.
+        was_set = abs(said - self.server_ms()) > _CLOCK_JUMP_MS + (now - asked) * 1000
+        if was_set or now - self._answered_at >= GAP:
             self._unbroken_since = now
         self._answered_at = self._redis_ms_at = now
-        self._redis_ms = int(reply[0]) * 1000 + int(reply[1]) / 1000
+        self._redis_ms = said
         self.latency_ms = (now - asked) * 1000
         self._metrics.redis_latency.observe(now - asked)
 

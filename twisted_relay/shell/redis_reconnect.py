@@ -11,7 +11,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from twisted_relay.engine.metrics import Metrics
-from twisted_relay.shell.redis_connection import reason_of
+from twisted_relay.shell.redis_connection import ErrorReply, reason_of
 
 _FIRST_WAIT, _LONGEST_WAIT, _GROWTH = 0.1, 2.0, 1.6
 #: Seconds for which it must have worked before the waits begin from the shortest again.
@@ -93,6 +93,9 @@ class Reconnect:
 
     def _ended(self, trouble: Exception) -> None:
         reason = reason_of(trouble)
+        if isinstance(trouble, ErrorReply):
+            # Nobody but this waits for AUTH and SELECT.
+            self._metrics.redis_errors += 1
         if reason is None:
             self._log.failure("a bug ended a connection to Redis", event="redis_failed")
         self.reason = reason or "bug"
