@@ -45,7 +45,7 @@ class Stay:
         self.relay = relay
         self.party = party
         self.joined: dict[str, Any] = {}
-        self.joined_at = 0.0
+        self.joined_at = self.ended_at = 0.0
         self.asked = ""
         self.refused = ""
         self.leaving = False
@@ -107,6 +107,8 @@ class Stay:
             if frame["t"] == "ERROR" and frame.get("re") == self.asked and not self.joined:
                 self.refused = body["code"]
             self.heard.append((now, frame))
+        if self.ended is not None and not self.ended_at:
+            self.ended_at = time.monotonic()
 
     # What one says.
 
@@ -171,8 +173,9 @@ class Stay:
         return found
 
     def told_gap(self, after: float, before: float) -> bool:
-        """Whether a GAP was told between these times."""
-        return any(after <= at <= before for at, frame in self.heard if frame["t"] == "GAP")
+        """Whether a GAP was told, or the connection ended, between these times."""
+        gaps = [at for at, frame in self.heard if frame["t"] in ("GAP", "LEFT")]
+        return any(after <= at <= before for at in (*gaps, self.ended_at))
 
 
 class People:
@@ -289,13 +292,19 @@ class Party:
         self.counted(len(relays))
         return stays
 
-    def counted(self, number: int, patience: float = PATIENCE) -> None:
-        """Wait until all who are here know that they are so many."""
-        self.people.until(
-            lambda: self.here and all(stay.count == number for stay in self.here),
-            f"{self.name}: a count of {number} everywhere",
-            patience,
-        )
+    def counted(self, number: int | None = None, patience: float = PATIENCE) -> None:
+        """Wait until all who are here know that they are so many, or just how many they are."""
+
+        def agreed() -> bool:
+            here = self.here
+            wanted = len(here) if number is None else number
+            return all(stay.count == wanted for stay in here) and (bool(here) or not wanted)
+
+        try:
+            self.people.until(agreed, "", patience)
+        except AssertionError:
+            told = [(s.label, s.member_id[:4], s.relay.port, s.count) for s in self.here]
+            raise AssertionError(f"{self.name}: not {number} everywhere: {told}") from None
 
     # Talking.
 
@@ -424,21 +433,46 @@ class Party:
 
     def _no_holes(self) -> None:
         """Between two messages that one heard without a GAP, others heard nothing more."""
-        for stay in self.stays:
+        sayings = self._sayings()
+        for stay in [stay for stay in self.stays if stay.joined]:
             times = {key: at for at, key in stay.timed()}
             for other in self.stays:
                 missed: list[Key] = []
                 last = None
                 for key in other.sequence():
                     if key not in times:
-                        missed.append(key)
+                        if not self._is_own_media(stay, key, sayings):
+                            missed.append(key)
                         continue
                     assert (
                         last is None
                         or not missed
                         or stay.told_gap(times[last], times[key] + GAP_DELAY)
-                    ), f"{self.name}: {stay.label} has a silent hole: {missed[:5]}"
+                    ), f"{self.name}: {self._story(stay, times[last], times[key], missed)}"
                     last, missed = key, []
+
+    @staticmethod
+    def _is_own_media(stay: Stay, key: Key, sayings: dict[Key, Said]) -> bool:
+        """Media goes to all others: not to the member who sent it on an earlier connection."""
+        return key[0] == stay.member_id and sayings[key].kind == "MEDIA_MSG"
+
+    def _story(self, stay: Stay, after: float, before: float, missed: list[Key]) -> str:
+        """Around a silent hole: what everybody heard then, for whoever has to find the reason."""
+        lines = [
+            f"{stay.label} {stay.member_id[:4]} has a silent hole at {after:.3f}: {missed[:5]}"
+        ]
+        for other in self.stays:
+            if not other.joined:
+                continue
+            lines.append(
+                f"{other.label} {other.member_id[:4]} on {other.relay.port}"
+                f" joined {other.joined_at - after:.3f} ended {other.ended}"
+            )
+            for at, frame in other.heard:
+                if after - 0.5 < at < before + 0.5:
+                    told = [frame["body"].get(n, "") for n in ("participants", "text", "code")]
+                    lines.append(f"    {at - after:.3f} {frame['t']} {frame['id']} {told}")
+        return "\n".join(lines)
 
     def _missing(self) -> list[tuple[str, Key]]:
         """Messages that somebody heard, said after another had JOINED, and that this one, who is
@@ -452,7 +486,9 @@ class Party:
             found += [
                 (stay.label, key)
                 for key in known - heard
-                if key in sayings and sayings[key].at > max(stay.joined_at, gap)
+                if key in sayings
+                and sayings[key].at > max(stay.joined_at, gap)
+                and not self._is_own_media(stay, key, sayings)
             ]
         return found
 
