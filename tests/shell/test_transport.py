@@ -3,21 +3,26 @@ what is written goes out at once where it can, and in order always."""
 
 import contextlib
 import socket
+import sys
 
 import pytest
 import pytest_twisted
 from autobahn.websocket.protocol import WebSocketProtocol
 from twisted.internet import abstract, reactor, tcp
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock, deferLater
 from twisted.internet.testing import MemoryReactor
+from twisted.internet.threads import deferToThread
+from twisted.python import log
 
 from twisted_relay.shell import transport
 from twisted_relay.shell.transport import (
     PromptServer,
     counts_unsent,
     misfit,
+    quicken,
     send_at_once,
     unsent_bytes,
 )
@@ -273,3 +278,79 @@ def test_a_port_that_is_no_tcp_port_stays_as_it_is():
     other = tcp.Port(0, Factory(), reactor=Clock())
     other.transport = type("Special", (tcp.Server,), {})
     assert not send_at_once(other)
+
+
+# The reactor's turn.
+
+
+@pytest.fixture
+def quick():
+    undo = quicken(reactor)
+    assert reactor.doIteration is vars(reactor)["doIteration"]
+    yield reactor
+    undo()
+    assert "doIteration" not in vars(reactor)
+
+
+@pytest_twisted.ensureDeferred
+async def test_events_timers_and_threads_go_on_in_quick_turns(quick):
+    async with connection() as (made, protocol, peer):
+        heard = Deferred()
+        protocol.dataReceived = heard.callback
+        peer.send(b"text")
+        assert await heard == b"text"
+        assert await deferToThread(lambda: 7) == 7
+        written = await stuff(made)
+        assert await read(peer, len(written)) == written
+        peer.close()
+        assert await protocol.lost is ConnectionDone
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_bug_met_in_a_quick_turn_ends_its_connection_and_is_logged(quick, monkeypatch):
+    logged = []
+    monkeypatch.setattr(log, "err", lambda: logged.append(sys.exc_info()[0]))
+    async with connection() as (made, protocol, peer), connection() as (_, other, other_peer):
+        heard = Deferred()
+        other.dataReceived = heard.callback
+        protocol.dataReceived = lambda data: 1 / 0
+        peer.send(b"text")
+        other_peer.send(b"text")
+        assert await heard == b"text"
+        assert await protocol.lost is ZeroDivisionError
+        assert logged == [ZeroDivisionError]
+
+
+@pytest_twisted.ensureDeferred
+async def test_whom_an_earlier_event_of_the_turn_took_out_gets_none(quick):
+    async with connection() as (one, first, peer), connection() as (two, second, other_peer):
+        heard = []
+
+        def hear_alone(mine, others):
+            def data_received(data):
+                heard.append(mine)
+                others.stopReading()
+
+            return data_received
+
+        first.dataReceived, second.dataReceived = hear_alone(one, two), hear_alone(two, one)
+        one.stopReading()
+        two.stopReading()
+        peer.send(b"text")
+        other_peer.send(b"text")
+        await deferLater(reactor, 0.02)
+        # Both are ready in one turn.
+        one.startReading()
+        two.startReading()
+        await deferLater(reactor, 0.02)
+        assert len(heard) == 1
+
+
+def test_a_reactor_of_another_kind_or_changed_by_others_stays_as_it_is(quick):
+    turn = quick.doIteration
+    quicken(quick)()
+    assert quick.doIteration is turn
+    for other in (Clock(), MemoryReactor()):
+        before = dict(vars(other))
+        quicken(other)()
+        assert vars(other) == before

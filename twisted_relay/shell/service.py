@@ -86,6 +86,7 @@ class RelayService(service.MultiService):
         )
         self._misfit = transport.misfit() if settings.runtime.fast_path else None
         self._fast_path = settings.runtime.fast_path and self._misfit is None
+        self._as_before: Callable[[], None] = lambda: None
         factory = RelayFactory(
             self.relay,
             Admission(settings.admission, settings.features.ip_tracking),
@@ -140,6 +141,7 @@ class RelayService(service.MultiService):
             await maybeDeferred(self.port.stopListening)
         self.relay.stop()
         await self.backing.stop()
+        self._as_before()
         await maybeDeferred(super().stopService)
         self._log.info("stopped", event="stopped")
 
@@ -152,6 +154,7 @@ class RelayService(service.MultiService):
         self.port = port
         if self._fast_path:
             transport.send_at_once(port)
+            self._as_before = transport.quicken(self._reactor)
         self._log.info(
             "listening on port {port}",
             event="listening",

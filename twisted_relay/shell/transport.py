@@ -8,7 +8,7 @@ public interfaces alone. `tests/shell/test_transport.py` fails on such a version
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -17,6 +17,12 @@ from autobahn.websocket import xormasker
 from twisted.internet import tcp
 from twisted.internet.interfaces import IListeningPort, ITransport
 from twisted.internet.protocol import Protocol
+from twisted.python.reflect import qual
+
+_EPOLL = "twisted.internet.epollreactor.EPollReactor"
+#: What `quicken` needs of it.
+_OF_EPOLL = ("_poller", "_selectables", "_doReadOrWrite", "doIteration")
+_MOST_EVENTS = 1024
 
 
 def unsent_bytes(transport: ITransport) -> int:
@@ -74,6 +80,35 @@ def send_at_once(port: IListeningPort) -> bool:
         return False
     port.transport = PromptServer
     return True
+
+
+def quicken(reactor: Any) -> Callable[[], None]:
+    """Let the epoll reactor give its events to connections directly; returns what undoes it.
+
+    Its own loop makes a logging context for each event, so that log lines of the old kind can name
+    a "system", which ours do not: 2.7 of the 25 microseconds that a message costs. It also makes
+    room for as many events as there are connections in each turn. Any other reactor stays as it
+    is, and so does one that somebody else has changed.
+    """
+    known = qual(type(reactor)) == _EPOLL and "doIteration" not in vars(reactor)
+    if not known or not all(hasattr(reactor, name) for name in _OF_EPOLL):
+        return lambda: None
+    poll, selectables, act = reactor._poller.poll, reactor._selectables, reactor._doReadOrWrite
+
+    def turn(timeout: float | None) -> None:
+        try:
+            # Those that are left out come first in the next turn, and timers are heard in between.
+            events = poll(-1 if timeout is None else timeout, _MOST_EVENTS)
+        except InterruptedError:
+            return
+        for number, event in events:
+            # What came before may have closed this one.
+            selectable = selectables.get(number)
+            if selectable is not None:
+                act(selectable, number, event)
+
+    reactor.doIteration = turn
+    return lambda: delattr(reactor, "doIteration")
 
 
 def between_messages(protocol: Any) -> bool:
