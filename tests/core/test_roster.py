@@ -70,3 +70,20 @@ def test_whoever_is_missed_and_does_not_come_back_is_gone_in_the_end():
     roster.miss({"b.1"})
     assert roster.give_up() == ["Ann"]
     assert roster.give_up() == []
+
+
+def test_an_instance_that_does_not_know_yet_that_somebody_moved_and_went_brings_nobody_back():
+    roster = Roster()
+    roster.seen("a.1", [ANN])
+    roster.seen("b.1", [Occupant("ann", "Ann", 5)])
+    assert roster.seen("b.1", []) == ([], ["Ann"])
+    assert roster.seen("a.1", [ANN]) == ([], [])
+    assert roster.seen("a.1", []) == ([], [])
+
+
+def test_one_who_was_taken_for_gone_and_is_registered_again_has_come():
+    roster = Roster()
+    roster.seen("a.1", [ANN])
+    roster.keep({"b.1"})
+    came, _ = roster.seen("a.2", [ANN])
+    assert names(came) == ["Ann"]

@@ -6,6 +6,9 @@ from collections.abc import Iterable, Set
 
 from twisted_relay.core.bus import Occupant
 
+#: Members who are gone that are remembered.
+_MOST_GONE = 256
+
 
 class Roster:
     """The members of one room, each with the lease under which it was last seen."""
@@ -14,6 +17,8 @@ class Roster:
         self._members: dict[str, tuple[str, Occupant]] = {}
         #: Those of whom it is not known whether they are still there.
         self._missed: dict[str, str] = {}
+        #: With which revision those who are gone had come last.
+        self._gone: dict[str, int] = {}
 
     def seen(self, lease: str, occupants: Iterable[Occupant]) -> tuple[list[Occupant], list[str]]:
         """An instance says who is there with it.
@@ -25,7 +30,8 @@ class Roster:
         for occupant in occupants:
             present.add(occupant.member_id)
             known = self._members.get(occupant.member_id)
-            if known is not None and known[1].since > occupant.since:
+            latest = known[1].since if known else self._gone.get(occupant.member_id, 0)
+            if latest > occupant.since:
                 # It has moved on since then; whoever has it now says so.
                 continue
             if known is None and self._missed.pop(occupant.member_id, None) is None:
@@ -57,4 +63,12 @@ class Roster:
         return [id for id, (where, _) in self._members.items() if where not in leases]
 
     def _drop(self, gone: list[str]) -> list[str]:
-        return [self._members.pop(member_id)[1].label for member_id in gone]
+        labels = []
+        for member_id in gone:
+            occupant = self._members.pop(member_id)[1]
+            labels.append(occupant.label)
+            self._gone.pop(member_id, None)
+            self._gone[member_id] = occupant.since
+            if len(self._gone) > _MOST_GONE:
+                del self._gone[next(iter(self._gone))]
+        return labels

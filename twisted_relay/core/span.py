@@ -85,10 +85,7 @@ class Span:
         """The store has registered those who are here, under a new lease. `apart`: until now they
         may have heard what the others did not."""
         self._held = False
-        self.view.lease = lease
-        self.view.begin(standing)
-        # Until the others have answered, they may not publish what they say, and nobody waits.
-        self.view.late = set(self.view.unanswered)
+        self.view.begin_again(lease, standing)
         # If the store has lost the room, the others are about to register too.
         self._roster.miss(self.view.leases | {lease})
         presence = self._presence(asks=True, tells=Tell.IF_NEWS, apart=apart)
@@ -97,6 +94,7 @@ class Span:
             self._send(Said(presence))
         else:
             self._present(lease, presence)
+        self._check_own_lease()
         self._update()
 
     def learned(self, standing: Standing) -> bool:
@@ -112,6 +110,8 @@ class Span:
         comes this way may have got lost on the other, and is told from here."""
         if self.learned(standing):
             self.announce(Tell.IF_NEWS)
+        elif standing.revision == self.view.standing.revision:
+            self._port.count(standing.participants, anyway=False)
 
     def give_up_waiting(self) -> None:
         """Some do not answer. Members come in nevertheless, and know that there may be a hole."""
@@ -224,7 +224,12 @@ class Span:
         self._adopt(presence)
         if elsewhere and self.view.answered(lease, presence.revision):
             self._port.gap()
-        came, gone = self._roster.seen(lease, presence.occupants)
+        came: list[Occupant] = []
+        gone: list[str] = []
+        # What is still on its way from a lease that has ended says nothing of its members now.
+        is_current = lease in self.view.leases
+        if is_current or not elsewhere:
+            came, gone = self._roster.seen(lease, presence.occupants)
         if self.view.is_known:
             gone += self._roster.keep(self.view.leases)
         for occupant in came:
@@ -232,7 +237,7 @@ class Span:
                 self._port.entered(occupant.label)
         for label in gone:
             self._port.left(label)
-        if elsewhere:
+        if elsewhere and is_current:
             for occupant in presence.occupants:
                 self._port.replaced(occupant)
         if presence.tells is not Tell.NOT:
@@ -313,6 +318,12 @@ class Span:
             apart,
         )
 
+    def _renewed(self, said: Said) -> Said:
+        """What waited, as it is now: those who were here then may be gone."""
+        if not isinstance(said.item, Presence):
+            return said
+        return Said(self._presence(tells=said.item.tells, quiet=said.item.quiet))
+
     def _send(self, said: Said) -> None:
         self._outgoing.append(said)
         if len(self._outgoing) == 1:
@@ -341,7 +352,7 @@ class Span:
             alone = self.view.is_alone
             if alone and self.is_in_flight:
                 break
-            said = self._waiting.popleft()
+            said = self._renewed(self._waiting.popleft())
             if alone:
                 self._deliver(said)
             elif self._linked:

@@ -78,6 +78,17 @@ class View:
         self.unanswered = self._elsewhere(standing.leases)
         self.late = set()
 
+    def begin_again(self, lease: str, standing: Standing) -> None:
+        """The store has registered this stay anew. What the channel has said meanwhile may be
+        later still."""
+        heard, self.lease = self.standing, lease
+        self.begin(standing)
+        if heard.revision > standing.revision:
+            self.standing = heard
+            self.unanswered = self._elsewhere(heard.leases)
+        # Until the others have answered, they may not publish what they say, and nobody waits.
+        self.late = set(self.unanswered)
+
     def learned(self, standing: Standing) -> bool:
         """The store has answered; whether that was news. What makes the room narrower waits for
         the channel."""

@@ -125,7 +125,8 @@ class Spans:
 
     def let_go(self, place: Place) -> None:
         """Forget the place if it has nobody any more."""
-        if place.users or place.room is not None or place.room_id not in self._places:
+        is_needed = place.users or place.recovering or place.room is not None
+        if is_needed or self._places.get(place.room_id) is not place:
             return
         del self._places[place.room_id]
         self._renewal_due.cancel(place)
