@@ -5,6 +5,7 @@ long. So a plan stays a plan when steps are taken out: a play that fails can be 
 story (`shrunk`).
 """
 
+import collections
 import random
 
 import attrs
@@ -23,7 +24,7 @@ ROOMS = {
     "empty_grace_ms": 15_000,
     "qr_rotation_ms": 25_000,
 }
-MOST_PEOPLE = 16
+MOST_PEOPLE = 20
 MOST_ROOMS = 2
 #: Seconds without trouble in which GAP, or the end, must follow a hole; and in which all is well
 #: again: a lease and the grace of its reaping, a renewal, a recovery.
@@ -100,8 +101,9 @@ def plan(seed):
         Step(random_.choice((0.0, 0.3)), "come", (random_.randrange(60), 0, 0))
         for _ in range(random_.randint(1, 4))
     ]
+    pace = random_.choice((0.01, 0.3, 1.0, 1.0))
     for _ in range(random_.randint(8, 50)):
-        wait = random_.choice((0.0, 0.0, 0.001, 0.01, 0.05, 0.3, 1.0, 3.0, 9.0))
+        wait = pace * random_.choice((0.0, 0.0, 0.001, 0.01, 0.05, 0.3, 1.0, 3.0, 9.0))
         name = random_.choices(names, shares)[0]
         numbers = (random_.randrange(60), random_.randrange(60), random_.randrange(60))
         steps.append(Step(wait * random_.uniform(0.5, 1.5), name, numbers))
@@ -132,7 +134,9 @@ class Play:
             self._look_at_seats()
         self._find_calm()
         self._judge_the_calm()
+        shown = self._qr_tokens()
         self._everybody_tells()
+        self._judge_qr_tokens(shown)
         self._judge_it_all()
         self._everybody_goes()
         self._look_for_bugs()
@@ -259,7 +263,7 @@ class Play:
         self._fault("slow")
         world, instance = self.world, self._instance(where)
         lines = ("command", "reply", "publish", "subscribe", "deliver")
-        line, slowest = lines[which % 5], 0.1 + which % 4 * 0.25
+        line, slowest = lines[which % 5], (0.1, 0.3, 0.9, 3.0)[which % 4]
         instance.delays.slow[line] = slowest
         world.trouble(+1)
 
@@ -406,14 +410,43 @@ class Play:
             steady,
         )
 
+    def _qr_tokens(self):
+        """For each room, what its members saw last."""
+        tokens = {}
+        for person in self.world.people:
+            if person.is_member:
+                tokens.setdefault(person.room_id, set()).add(person.qr_token)
+        return tokens
+
+    def _judge_qr_tokens(self, shown):
+        """There is one at a time, though each hears of it in its own moment."""
+        for room_id, tokens in self._qr_tokens().items():
+            if len(tokens) > 1 and len(shown.get(room_id, ())) > 1:
+                self.complaints.append(f"qr: {len(tokens)} tokens are shown at once")
+
+    def _lonely(self):
+        """The instances all of whose rooms are theirs alone, and what each has published."""
+        where = collections.Counter(
+            room.id for instance in self.world.living for room in instance.relay.rooms
+        )
+        return {
+            instance: instance.bus.published
+            for instance in self.world.living
+            if all(where[room.id] == 1 for room in instance.relay.rooms)
+        }
+
     def _everybody_tells(self):
-        """What the room is good for: all are heard by all, and nobody is told of a gap."""
-        told = {}
+        """What the room is good for: all are heard by all, and nobody is told of a gap; nothing
+        is published for a room on one instance."""
+        told, lonely = {}, self._lonely()
         before = {p: len(p.transcript.heard) for p in self.world.people}
         for person in self.world.people:
             if person.is_member:
                 person.tell()
                 told[person] = person.transcript.sent[-1].id
+        self.world.pass_time(0.0)
+        if any(instance.bus.published > count for instance, count in lonely.items()):
+            self.complaints.append("alone: a message was published for a room on one instance")
         self.world.pass_time(3.0)
         self._tell("all have told")
         for person in told:
