@@ -45,6 +45,10 @@ class Port(Protocol):
     def left(self, label: str) -> None:
         """Let the members here know who went."""
 
+    def missing(self) -> None:
+        """Call `Span.give_up_missed` in a moment: the members of an ended lease may be on their
+        way into another instance."""
+
     def count(self, participants: int, anyway: bool) -> None:
         """Let the members here know how many there are; not `anyway`: only if that is news."""
 

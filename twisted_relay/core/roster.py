@@ -16,7 +16,7 @@ class Roster:
     def __init__(self) -> None:
         self._members: dict[str, tuple[str, Occupant]] = {}
         #: Those of whom it is not known whether they are still there.
-        self._missed: dict[str, str] = {}
+        self._missed: dict[str, Occupant] = {}
         #: With which revision those who are gone had come last.
         self._gone: dict[str, int] = {}
 
@@ -30,8 +30,7 @@ class Roster:
         for occupant in occupants:
             present.add(occupant.member_id)
             known = self._members.get(occupant.member_id)
-            latest = known[1].since if known else self._gone.get(occupant.member_id, 0)
-            if latest > occupant.since:
+            if self._since(occupant.member_id) > occupant.since:
                 # It has moved on since then; whoever has it now says so.
                 continue
             if known is None and self._missed.pop(occupant.member_id, None) is None:
@@ -44,31 +43,38 @@ class Roster:
         ]
         return came, self._drop(gone)
 
-    def keep(self, leases: Set[str]) -> list[str]:
-        """Forget whoever was seen under another lease; the labels of those."""
-        return self._drop(self._others(leases))
-
-    def miss(self, leases: Set[str]) -> None:
-        """Whoever was seen under another lease may be back soon under a new one."""
-        for member_id in self._others(leases):
-            self._missed[member_id] = self._members.pop(member_id)[1].label
+    def miss(self, leases: Set[str]) -> bool:
+        """Whoever was seen under another lease is gone, or will soon be seen under a new one;
+        whether there is anybody like that."""
+        others = [id for id, (where, _) in self._members.items() if where not in leases]
+        for member_id in others:
+            self._missed[member_id] = self._members.pop(member_id)[1]
+        return bool(others)
 
     def give_up(self) -> list[str]:
         """Whoever was missed and is not back is gone; the labels of those."""
-        labels = list(self._missed.values())
-        self._missed.clear()
-        return labels
+        missed, self._missed = self._missed, {}
+        for member_id, occupant in missed.items():
+            self._remember(member_id, occupant)
+        return [occupant.label for occupant in missed.values()]
 
-    def _others(self, leases: Set[str]) -> list[str]:
-        return [id for id, (where, _) in self._members.items() if where not in leases]
+    def _since(self, member_id: str) -> int:
+        if member_id in self._members:
+            return self._members[member_id][1].since
+        if member_id in self._missed:
+            return self._missed[member_id].since
+        return self._gone.get(member_id, 0)
 
     def _drop(self, gone: list[str]) -> list[str]:
         labels = []
         for member_id in gone:
             occupant = self._members.pop(member_id)[1]
             labels.append(occupant.label)
-            self._gone.pop(member_id, None)
-            self._gone[member_id] = occupant.since
-            if len(self._gone) > _MOST_GONE:
-                del self._gone[next(iter(self._gone))]
+            self._remember(member_id, occupant)
         return labels
+
+    def _remember(self, member_id: str, occupant: Occupant) -> None:
+        self._gone.pop(member_id, None)
+        self._gone[member_id] = occupant.since
+        if len(self._gone) > _MOST_GONE:
+            del self._gone[next(iter(self._gone))]

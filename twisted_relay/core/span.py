@@ -227,11 +227,12 @@ class Span:
         came: list[Occupant] = []
         gone: list[str] = []
         # What is still on its way from a lease that has ended says nothing of its members now.
-        is_current = lease in self.view.leases
+        is_last_word = presence.revision >= self.view.standing.revision
+        is_current = lease in self.view.leases or is_last_word
         if is_current or not elsewhere:
             came, gone = self._roster.seen(lease, presence.occupants)
-        if self.view.is_known:
-            gone += self._roster.keep(self.view.leases)
+        if self.view.is_known and self._roster.miss(self.view.leases):
+            self._port.missing()
         for occupant in came:
             if occupant.member_id not in presence.quiet:
                 self._port.entered(occupant.label)

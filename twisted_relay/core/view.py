@@ -24,6 +24,8 @@ class View:
             channel accept the same.
         unanswered: those who have still to show that they know of this stay.
         late: those who did not in time: once they do, or are gone, there was a hole.
+        apart: whether this instance took itself for alone in a room that did not count it any
+            more: then its members may have heard what the others did not.
     """
 
     def __init__(self, lease: str) -> None:
@@ -35,6 +37,7 @@ class View:
         self._asked_at = 0
         self.unanswered: set[str] = set()
         self.late: set[str] = set()
+        self.apart = False
         self._ended: collections.deque[str] = collections.deque(maxlen=_MOST_ENDED)
 
     @property
@@ -72,20 +75,20 @@ class View:
         return lease in self._ended
 
     def begin(self, standing: Standing) -> None:
-        """The store has put this stay into the room; the others are to be asked."""
-        self.standing, self._ahead = standing, None
+        """The store has put this stay into the room; the others are to be asked. What the channel
+        has said meanwhile may be later still."""
+        if self.standing.revision < standing.revision:
+            self.standing = standing
+        self._ahead = None
         self._asked_at = standing.revision
-        self.unanswered = self._elsewhere(standing.leases)
+        self.unanswered = self._elsewhere(self.standing.leases)
         self.late = set()
+        self.apart = False
 
     def begin_again(self, lease: str, standing: Standing) -> None:
-        """The store has registered this stay anew. What the channel has said meanwhile may be
-        later still."""
-        heard, self.lease = self.standing, lease
+        """The store has registered this stay anew."""
+        self.lease = lease
         self.begin(standing)
-        if heard.revision > standing.revision:
-            self.standing = heard
-            self.unanswered = self._elsewhere(heard.leases)
         # Until the others have answered, they may not publish what they say, and nobody waits.
         self.late = set(self.unanswered)
 
@@ -94,6 +97,7 @@ class View:
         the channel."""
         if standing.revision <= self.newest.revision:
             return False
+        self._look_apart(standing)
         if self.is_alone and not self._elsewhere(standing.leases):
             self.standing, self._ahead = standing, None
         else:
@@ -105,6 +109,7 @@ class View:
         that one's members said was not heard here."""
         if standing.revision <= self.standing.revision:
             return False
+        self._look_apart(standing)
         before, self.standing = self.standing.leases, standing
         if self._ahead is not None and self._ahead.revision <= standing.revision:
             self._ahead = None
@@ -128,6 +133,10 @@ class View:
         """Those who have not answered by now are late."""
         self.late |= self.unanswered
         self.unanswered = set()
+
+    def _look_apart(self, standing: Standing) -> None:
+        if self.is_alone and self.lease not in standing.leases:
+            self.apart = True
 
     def _elsewhere(self, leases: Iterable[str]) -> set[str]:
         return {lease for lease in leases if not lease.startswith(self._own)}

@@ -15,7 +15,7 @@ from twisted_relay.core.rooms import Rooms, Standing
 from twisted_relay.core.span import Span
 from twisted_relay.engine.client import Client, LocalRoom, Seated
 from twisted_relay.engine.fanout import Fanout
-from twisted_relay.engine.interfaces import LEASE_SECONDS, Entry, IBus, StoreUnavailable
+from twisted_relay.engine.interfaces import Entry, IBus, StoreUnavailable
 from twisted_relay.engine.metrics import Metrics
 from twisted_relay.engine.notices import Notices
 from twisted_relay.engine.seal import Seal
@@ -24,6 +24,8 @@ from twisted_relay.engine.seal import Seal
 ANSWER_SECONDS = 2.0
 #: A room is told GAP at most once in this many seconds, and once more after the last cause.
 _GAP_SECONDS = 1.0
+#: Seconds for which one may be on the way from one instance to another.
+_MOMENT = 1.0
 
 
 @attrs.frozen
@@ -101,6 +103,8 @@ class Place:
         self.number = 0
         self._waiting: list[Deferred[None]] = []
         self._until_quiet: list[Deferred[None]] = []
+        self._until_settled: list[Deferred[None]] = []
+        self._settling: IDelayedCall | None = None
         self._answers_due: IDelayedCall | None = None
         self._gap_pause: IDelayedCall | None = None
         self._gap_again = False
@@ -151,27 +155,45 @@ class Place:
             self._until_quiet.append(turn)
             await turn
 
+    def settles_in(self, seconds: float) -> None:
+        """A registration was vain, and may still be written within this time."""
+        if self._settling is not None:
+            self._settling.cancel()
+        self._settling = self._around.clock.callLater(seconds, self._settles)
+
+    async def settled(self) -> None:
+        """Wait until no vain registration can be written any more. Raises StoreUnavailable at the
+        end of the place."""
+        while self._settling is not None:
+            turn: Deferred[None] = Deferred()
+            self._until_settled.append(turn)
+            await turn
+
     def fail(self) -> None:
         """Let whoever waits to come in wait no more."""
         waiting, self._waiting = self._waiting, []
         for turn in waiting:
             turn.errback(StoreUnavailable())
 
-    def miss_for_a_while(self) -> None:
-        """Those who are not registered again by the end of a lease's time are gone."""
-        if self._missing is not None:
-            self._missing.cancel()
-        self._missing = self._around.clock.callLater(LEASE_SECONDS, self._miss_no_more)
+    def miss_for(self, seconds: float) -> None:
+        """Those who have not been seen again after this time are gone."""
+        if self._missing is None:
+            self._missing = self._around.clock.callLater(seconds, self._miss_no_more)
+        elif self._missing.getTime() < self._around.clock.seconds() + seconds:
+            self._missing.reset(seconds)
 
     def forget(self) -> None:
         """The room has nobody here any more."""
         self.span.flush()
-        for call in (self._answers_due, self._gap_pause, self._missing):
+        for call in (self._answers_due, self._gap_pause, self._missing, self._settling):
             if call is not None:
                 call.cancel()
-        self._answers_due = self._gap_pause = self._missing = None
+        self._answers_due = self._gap_pause = self._missing = self._settling = None
         self._count_spanning(False)
         self.fail()
+        until_settled, self._until_settled = self._until_settled, []
+        for turn in until_settled:
+            turn.errback(StoreUnavailable())
 
     # The span's port.
 
@@ -214,6 +236,9 @@ class Place:
         room = self.room
         if room is not None:
             self._around.notices.has_left(room, label)
+
+    def missing(self) -> None:
+        self.miss_for(_MOMENT)
 
     def count(self, participants: int, anyway: bool) -> None:
         room = self.room
@@ -263,6 +288,12 @@ class Place:
     def _miss_no_more(self) -> None:
         self._missing = None
         self.span.give_up_missed()
+
+    def _settles(self) -> None:
+        self._settling = None
+        until_settled, self._until_settled = self._until_settled, []
+        for turn in until_settled:
+            turn.callback(None)
 
     def _no_answer(self) -> None:
         self._answers_due = None

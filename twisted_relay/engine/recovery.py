@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from twisted_relay.core.errors import Close, Code
 from twisted_relay.core.rooms import automatic_number
 from twisted_relay.engine.interfaces import (
+    LEASE_SECONDS,
     Entry,
     IRoomStore,
     QrToken,
@@ -83,28 +84,36 @@ class Recovery:
     async def _recover_once(self, place: Place) -> None:
         span = place.span
         was_alone, former = span.view.is_alone, span.lease
+        # Later it may be heard that the others, meanwhile, were without this instance.
+        span.view.apart |= was_alone
         span.hold()
         await self._subscribe(place)
         if was_alone and all(arrival.lease == former for arrival in place.arrivals):
             standing = await self._store.renew(place.room_id, former)
             if standing is not None and place.is_as_before(standing):
-                place.shaken = False
+                place.shaken = span.view.apart = False
                 span.release()
                 return
+        await place.settled()
         # The same again after a vain attempt, which may have been written.
         lease = place.next_lease = place.next_lease or self._new_lease()
         registration = self._registration(place, lease)
         if not registration.members:
             span.release()
             return
-        registered = await self._store.register(place.room_id, registration)
+        try:
+            registered = await self._store.register(place.room_id, registration)
+        except StoreUnavailable:
+            # It must not be written after the next one.
+            place.settles_in(self._store.settles_after)
+            raise
         place.next_lease = ""
         self._around.metrics.rooms_recovered += 1
         self._admit(place, registration, registered)
         was_never_missed = was_alone and registered.made_anew
         shaken, place.shaken = place.shaken, False
-        span.begin_again(lease, registered.standing, apart=was_alone)
-        place.miss_for_a_while()
+        span.begin_again(lease, registered.standing, apart=span.view.apart)
+        place.miss_for(LEASE_SECONDS)
         if shaken or not (was_never_missed and span.view.is_alone):
             place.gap()
 
