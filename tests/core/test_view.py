@@ -112,3 +112,26 @@ def test_a_room_that_does_not_count_this_stay_does_not_know_it():
     assert seen.is_known
     seen.learned(standing(2, "a.1"))
     assert not seen.is_known
+
+
+def test_what_the_channel_has_said_since_is_not_undone_by_the_stores_earlier_answer():
+    seen = View("me.1")
+    seen.adopt(standing(3, "me.1"))
+    seen.begin(standing(2, "me.1", "a.1"))
+    assert seen.is_alone
+    assert seen.unanswered == set()
+
+
+def test_one_who_took_itself_for_alone_in_a_room_that_counts_only_others_was_apart():
+    seen = view()
+    seen.adopt(standing(2, "a.1"))
+    assert seen.apart
+    seen.begin_again("me.2", standing(3, "me.2", "a.1"))
+    assert not seen.apart
+
+
+def test_one_who_was_asked_by_a_newcomer_or_was_not_alone_was_not_apart():
+    seen = view()
+    seen.learned(standing(2, "me.1", "a.1"))
+    seen.adopt(standing(3, "a.1"))
+    assert not seen.apart
