@@ -122,6 +122,7 @@ class Play:
         self.complaints = []
         self.told = []
         self._steps = steps
+        self._somebody_came_back = False
         self.world = World(seed, session=SESSION, rooms=ROOMS)
 
     def run(self):
@@ -199,6 +200,7 @@ class Play:
         if person is None:
             return ""
         person.join(room_id, token)
+        self._somebody_came_back = True
         return f"in the seat of {old.name}"
 
     def leave(self, who, _, __):
@@ -471,7 +473,7 @@ class Play:
         if not world.faults:
             # Whoever loses the seat may still be speaking; what it says may be void, and then the
             # others cannot know that there was nothing to hear.
-            if not any(transcript.why == "replaced" for transcript in transcripts):
+            if not self._somebody_came_back:
                 self.complaints += verdicts.no_trouble_told(transcripts, HARMLESS)
             self.complaints += verdicts.no_silent_hole(transcripts, world.healthy, 2.0, world.now)
 
