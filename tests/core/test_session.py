@@ -227,3 +227,64 @@ def test_whatever_comes_each_frame_has_one_intent_in_the_order_sent(steps):
         assert asked is None or isinstance(intents[-1], awaited)
         assert (client.room_id is None) == (client.state in (State.LOBBY, State.ENTERING))
         assert len(intents) == sent or client.waiting
+
+
+# Messages under way
+
+
+def under_way(count=1, **over):
+    client = in_room(**over)
+    for _ in range(count):
+        assert isinstance(client.received(APP, 0.0), wire.AppMsg)
+        client.sent()
+    return client
+
+
+@pytest.mark.parametrize("payload", [APP, MEDIA])
+def test_a_message_may_follow_one_that_is_under_way(payload):
+    client = under_way()
+    assert isinstance(client.received(payload, 0.0), wire.AppMsg | wire.MediaMsg)
+    assert not client.waiting
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [PING, LEAVE, JOIN, frame("NONSENSE"), frame("APP_MSG", roomId=OTHER, ciphertextB64="QUJD")],
+)
+def test_what_is_answered_in_another_way_waits_for_what_is_under_way(payload):
+    client = under_way(2)
+    assert client.received(payload, 0.0) is None
+    assert client.waiting
+    assert client.state is State.IN_ROOM
+    assert not client.arrived()
+    assert list(client.resume()) == []
+    assert client.arrived()
+    assert len(list(client.resume())) == 1
+    assert not (client.waiting and client.state is State.IN_ROOM)
+
+
+def test_a_message_behind_what_waits_waits_too():
+    client = under_way()
+    client.received(PING, 0.0)
+    assert client.received(APP, 0.0) is None
+    client.arrived()
+    assert [type(intent) for intent in client.resume()] == [wire.Ping, wire.AppMsg]
+
+
+def test_what_follows_a_message_that_is_sent_on_waits_again():
+    client = under_way()
+    for payload in (PING, APP, PING):
+        client.received(payload, 0.0)
+    client.arrived()
+    taken = []
+    for intent in client.resume():
+        taken.append(type(intent))
+        if isinstance(intent, wire.AppMsg):
+            client.sent()
+    assert taken == [wire.Ping, wire.AppMsg]
+    assert client.waiting
+
+
+def test_a_close_waits_for_nothing():
+    assert under_way().received(b"[]", 0.0) is Close.INVALID_MESSAGE
+    assert under_way(max_msgs_per_10s=2).received(PING, 0.0) is Close.RATE_LIMIT
