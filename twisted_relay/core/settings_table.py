@@ -45,6 +45,7 @@ class Setting:
         meaning: one sentence for the documentation.
         effect: what setting it does in this version.
         shown: the default as documented, where that is not the value itself.
+        reload: whether a running process takes a new value up on SIGHUP.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Setting:
     meaning: str
     effect: Effect = "now"
     shown: str | None = None
+    reload: bool = False
 
     @property
     def default_text(self) -> str:
@@ -86,39 +88,39 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
         Setting("OPS_ENDPOINT", "listen.ops_endpoint", TEXT, None, "A separate endpoint for the probes.", "refused", ""),
     ),
     "Log": (
-        Setting("LOG_LEVEL", "log.level", choice("fatal", "error", "warn", "info", "debug", "trace"), "info", "The least level that is written."),
+        Setting("LOG_LEVEL", "log.level", choice("fatal", "error", "warn", "info", "debug", "trace"), "info", "The least level that is written.", reload=True),
         Setting("LOG_FORMAT", "log.format", choice("json", "pretty"), "json", "JSON lines, or a form for people."),
         Setting("LOG_REQUESTS", "log.requests", SWITCH, False, "Write a line for each HTTP request, with its route and never its URL."),
-        Setting("LOG_CLIENT_ADDRESS", "log.client_address", choice("none", "truncated", "full"), "truncated", "How much of a client's address is written: nothing, the /24 or /48, or all of it."),
+        Setting("LOG_CLIENT_ADDRESS", "log.client_address", choice("none", "truncated", "full"), "truncated", "How much of a client's address is written: nothing, the /24 or /48, or all of it.", reload=True),
         Setting("LOG_HEALTH_CHECK_FAILURES", "log.health_check_failures", SWITCH, True, "Write a line when a health check fails.", "later"),
     ),
     "Sessions": (
-        Setting("MAX_WS_MSG_BYTES", "session.max_ws_msg_bytes", integer(1024, 16 * MIB), 262_144, "The largest frame that a client may send, in bytes."),
-        Setting("MAX_APP_CIPHERTEXT_BYTES", "session.max_app_ciphertext_bytes", integer(1, 16 * MIB), 65_536, "The longest `ciphertextB64`, in characters."),
-        Setting("MAX_MSGS_PER_10S", "session.max_msgs_per_10s", integer(1, 1_000_000), 200, "How many frames a connection may send in 10 seconds."),
-        Setting("MAX_BYTES_PER_10S", "session.max_bytes_per_10s", integer(1024, 1024 * MIB), 1_048_576, "How many bytes a connection may send in 10 seconds; one frame of MAX_WS_MSG_BYTES always fits."),
-        Setting("SLOW_CONSUMER_BUFFER_THRESHOLD", "session.slow_consumer_buffer_threshold", integer(1024, 1024 * MIB), 524_288, "How many bytes may wait for a slow receiver before its connection is closed."),
+        Setting("MAX_WS_MSG_BYTES", "session.max_ws_msg_bytes", integer(1024, 16 * MIB), 262_144, "The largest frame that a client may send, in bytes.", reload=True),
+        Setting("MAX_APP_CIPHERTEXT_BYTES", "session.max_app_ciphertext_bytes", integer(1, 16 * MIB), 65_536, "The longest `ciphertextB64`, in characters.", reload=True),
+        Setting("MAX_MSGS_PER_10S", "session.max_msgs_per_10s", integer(1, 1_000_000), 200, "How many frames a connection may send in 10 seconds.", reload=True),
+        Setting("MAX_BYTES_PER_10S", "session.max_bytes_per_10s", integer(1024, 1024 * MIB), 1_048_576, "How many bytes a connection may send in 10 seconds; one frame of MAX_WS_MSG_BYTES always fits.", reload=True),
+        Setting("SLOW_CONSUMER_BUFFER_THRESHOLD", "session.slow_consumer_buffer_threshold", integer(1024, 1024 * MIB), 524_288, "How many bytes may wait for a slow receiver before its connection is closed.", reload=True),
         Setting("WS_PING_INTERVAL_MS", "session.ping_interval_ms", integer(100, HOUR), 30_000, "The time between pings, in ms."),
         Setting("WS_PING_TIMEOUT_MS", "session.ping_timeout_ms", integer(10, HOUR), 5000, "How long after a ping a connection may stay silent, in ms; less than WS_PING_INTERVAL_MS."),
-        Setting("JOIN_TIMEOUT_MS", "session.join_timeout_ms", integer(100, DAY), 60_000, "How long a connection may be in no room, in ms."),
+        Setting("JOIN_TIMEOUT_MS", "session.join_timeout_ms", integer(100, DAY), 60_000, "How long a connection may be in no room, in ms.", reload=True),
     ),
     "Admission": (
-        Setting("MAX_CONNS_PER_IP", "admission.max_conns_per_ip", integer(1, 1_000_000), 50, "Connections at once from one address (IPv6: one /64)."),
-        Setting("MAX_CONNECTS_PER_IP_PER_MIN", "admission.max_connects_per_ip_per_min", integer(1, 1_000_000), 300, "New connections in a minute from one address."),
-        Setting("MAX_TOTAL_CONNECTIONS", "admission.max_total_connections", integer(1, 10_000_000), 10_000, "Connections at once to this process."),
-        Setting("ALLOWED_ORIGINS", "admission.allowed_origins", ORIGINS, None, "Pages of which origins may connect to `/ws`; clients that send no Origin always may.", "now", "*"),
+        Setting("MAX_CONNS_PER_IP", "admission.max_conns_per_ip", integer(1, 1_000_000), 50, "Connections at once from one address (IPv6: one /64).", reload=True),
+        Setting("MAX_CONNECTS_PER_IP_PER_MIN", "admission.max_connects_per_ip_per_min", integer(1, 1_000_000), 300, "New connections in a minute from one address.", reload=True),
+        Setting("MAX_TOTAL_CONNECTIONS", "admission.max_total_connections", integer(1, 10_000_000), 10_000, "Connections at once to this process.", reload=True),
+        Setting("ALLOWED_ORIGINS", "admission.allowed_origins", ORIGINS, None, "Pages of which origins may connect to `/ws`; clients that send no Origin always may.", "now", "*", reload=True),
         Setting("MAX_HTTP_PER_IP_PER_MIN", "admission.max_http_per_ip_per_min", integer(1, 1_000_000), 200, "HTTP calls in a minute from one address.", "later"),
     ),
     "Rooms": (
-        Setting("ROOM_MAX_PARTICIPANTS", "rooms.max_participants", integer(1, 1000), 10, "The most members of a room."),
+        Setting("ROOM_MAX_PARTICIPANTS", "rooms.max_participants", integer(1, 1000), 10, "The most members of a room.", reload=True),
         Setting("ROOM_KEY_TTL_MS", "rooms.key_ttl_ms", integer(1000, 7 * DAY), 600_000, "How long a room that nobody joined is kept, in ms; with REDIS_URL, more than 10000."),
-        Setting("ROOM_EMPTY_GRACE_MS", "rooms.empty_grace_ms", integer(0, DAY), 30_000, "How long a room waits for somebody to come back after its last member was lost, in ms."),
+        Setting("ROOM_EMPTY_GRACE_MS", "rooms.empty_grace_ms", integer(0, DAY), 30_000, "How long a room waits for somebody to come back after its last member was lost, in ms.", reload=True),
         Setting("QR_ROTATION_MS", "rooms.qr_rotation_ms", integer(100, DAY), 60_000, "How often a room gets a new invitation token, in ms."),
-        Setting("MAX_ROOM_CREATES_PER_IP_PER_MIN", "rooms.max_creates_per_ip_per_min", integer(1, 1_000_000), 10, "Rooms that one address may create in a minute."),
+        Setting("MAX_ROOM_CREATES_PER_IP_PER_MIN", "rooms.max_creates_per_ip_per_min", integer(1, 1_000_000), 10, "Rooms that one address may create in a minute.", reload=True),
     ),
     "Tokens": (
-        Setting("JOIN_TOKEN_SECRET", "tokens.secret", SECRET, None, "Signs join tokens; without it a random one serves until the process ends.", "now", ""),
-        Setting("JOIN_TOKEN_SECRETS_OLD", "tokens.old_secrets", SECRETS, (), "Earlier secrets, which still verify and no longer sign.", "now", ""),
+        Setting("JOIN_TOKEN_SECRET", "tokens.secret", SECRET, None, "Signs join tokens; without it a random one serves until the process ends.", "now", "", reload=True),
+        Setting("JOIN_TOKEN_SECRETS_OLD", "tokens.old_secrets", SECRETS, (), "Earlier secrets, which still verify and no longer sign.", "now", "", reload=True),
         Setting("NEXT_TOKEN_TTL_MS", "tokens.next_token_ttl_ms", integer(1000, 30 * DAY), DAY, "How long a member may come back with its `nextToken`, in ms."),
     ),
     "Redis": (
@@ -182,11 +184,11 @@ _EFFECTS: dict[Effect, str] = {
 
 def markdown_rows(section: str) -> list[str]:
     """The table of one section of ``docs/configuration.md``, as lines."""
-    lines = ["| Variable | Default | Allowed | Meaning |", "|---|---|---|---|"]
+    lines = ["| Variable | Default | Allowed | Reload | Meaning |", "|---|---|---|---|---|"]
     for row in SECTIONS[section]:
         default = f"`{row.default_text}`" if row.default_text else ""
         lines.append(
             f"| `{row.name}` | {default} | {row.kind.allowed} "
-            f"| {row.meaning}{_EFFECTS[row.effect]} |"
+            f"| {'yes' if row.reload else ''} | {row.meaning}{_EFFECTS[row.effect]} |"
         )
     return lines
