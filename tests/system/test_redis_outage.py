@@ -73,6 +73,8 @@ class Rooms:
                 guest.leave()
                 self.people.until(lambda guest=guest: not guest.here, "LEFT")
                 party.counted(len(party.here), patience)
+                gone = f"{guest.label} has left the chat"
+                assert all(stay.texts()[-1] == gone for stay in party.here)
 
     def check(self):
         # A room of one instance loses nothing; it may be told GAP where nobody can say any more
@@ -196,6 +198,7 @@ def test_trap_13_trap_14_redis_hangs_in_the_middle_of_a_chat(cluster, people, wi
 def test_trap_09_redis_dies_and_comes_back_empty(cluster, people, wire):
     rooms = Rooms(cluster, people)
     attempts = [relay.metrics()["redis_reconnect_attempts"] for relay in cluster.relays[:2]]
+    errors = [_errors(relay) for relay in cluster.relays[:2]]
     rooms.talk(20, 1.0)
     people.spend(0.4)
     cluster.redis.kill()
@@ -210,7 +213,8 @@ def test_trap_09_redis_dies_and_comes_back_empty(cluster, people, wire):
         relay.metrics()["redis_reconnect_attempts"] > before
         for relay, before in zip(cluster.relays, attempts, strict=False)
     )
-    assert all(relay.process.poll() is None for relay in cluster.relays)
+    assert all(_errors(r) > e for r, e in zip(cluster.relays, errors, strict=False))
+    assert all(relay.process.poll() is None for relay in cluster.relays[:2])
     cluster.redis.restart()
     began = time.monotonic()
     rooms.whole()
