@@ -96,6 +96,14 @@ def test_a_slow_store_warns() -> None:
     assert h.store_check(StoreStatus("redis", True, 9.0, "fine")).status == "pass"
 
 
+def test_the_checks_as_numbers() -> None:
+    poor = facts(
+        store=StoreStatus("redis", False, None, "no connection"),
+        memory=h.Memory(81, 100, "cgroup"),
+    )
+    assert h.levels(poor) == {"redis": 2, "memory": 1, "connections": 0}
+
+
 def test_draining_changes_only_ready() -> None:
     draining = facts(draining=True)
     assert h.health(draining)[0] == 200

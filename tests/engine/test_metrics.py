@@ -56,6 +56,13 @@ def test_trap_33_every_series_is_present_at_0_from_the_first_scrape(metrics: m.M
     assert "\nlimit_max_total_connections 10000.0\n" in page
     assert "\nmemory_limit_bytes 10.0\n" in page
     assert "process_cpu_seconds_total" in page
+    for route in (*m.ROUTES, "other"):
+        for status in m.HTTP_STATUSES:
+            assert f'http_requests_total{{route="{route}",status="{status}"}} 0.0' in page
+    assert 'event_loop_lag_seconds_bucket{le="+Inf"} 0.0' in page
+    for check in ("redis", "memory", "connections"):
+        assert f'\nhealth_check_status{{check="{check}"}} 0.0\n' in page
+    assert "\nhealth_status 0.0\n" in page
 
 
 def test_trap_33_one_type_line_for_each_family_and_labels_escaped(metrics: m.Metrics) -> None:
@@ -119,6 +126,21 @@ def test_an_unhandled_error_under_an_unknown_path_is_still_counted(metrics: m.Me
     assert metrics.unhandled_errors["/rooms"] == 1
     assert metrics.unhandled_errors[m.OTHER] == 1
     assert "abcdefgh" not in text(metrics)
+
+
+def test_http_answers_are_counted_under_what_no_client_can_invent(metrics: m.Metrics) -> None:
+    metrics.count_http("/live", 200)
+    metrics.count_http("/rooms/abcdefgh/token", 418)
+    assert metrics.http_requests["/live", "200"] == 1
+    assert metrics.http_requests["other", "other"] == 1
+    assert "abcdefgh" not in text(metrics)
+
+
+def test_health_is_shown_as_numbers(metrics: m.Metrics) -> None:
+    metrics.read_checks = lambda: {"redis": 2, "memory": 1, "connections": 0}
+    page = text(metrics)
+    assert '\nhealth_check_status{check="redis"} 2.0\n' in page
+    assert "\nhealth_status 2.0\n" in page
 
 
 def test_histogram_is_cumulative() -> None:

@@ -85,6 +85,25 @@ async def test_trap_32_metrics_give_curl_text_and_json_on_request(http_server: A
 
 
 @pytest_twisted.ensureDeferred
+async def test_every_answer_is_counted_under_its_route(http_server: Any) -> None:
+    await http_server("GET /live")
+    await http_server("POST /live")
+    await http_server("GET /nothing/here")
+    await http_server("GET /ws")
+    await http_server("GET nothing")
+    http_server.store.found = StoreStatus("redis", False, None, "Redis does not answer")
+    page = (await http_server("GET /metrics")).body.decode()
+    for route, status in (
+        ("/live", 200),
+        ("/live", 405),
+        ("other", 404),
+        ("other", 400),
+    ):
+        assert f'http_requests_total{{route="{route}",status="{status}"}} 1.0' in page
+    assert "\nhealth_status 2.0\n" in page
+
+
+@pytest_twisted.ensureDeferred
 async def test_the_probes_do_not_log(http_server: Any) -> None:
     for path in ("/health", "/ready", "/live", "/healthz", "/metrics"):
         await http_server(f"GET {path}")

@@ -14,6 +14,7 @@ from twisted_relay.engine.interfaces import StoreStatus
 MEMORY_WARN, MEMORY_FAIL = 0.80, 0.95
 CONNECTIONS_WARN = 0.90
 LATENCY_WARN_MS = 100.0
+LEVELS = ("pass", "warn", "fail")
 
 
 @attrs.frozen
@@ -91,13 +92,23 @@ def connections_check(connections: int, most: int) -> Check:
     return Check("warn" if full else "pass", message, connections, "connections")
 
 
-def health(facts: Facts) -> tuple[int, dict[str, Any]]:
-    """Return status and body of /health: 503 only for unhealthy. Draining changes nothing."""
-    checks = {
+def checks_of(facts: Facts) -> dict[str, Check]:
+    """Return the checks of /health, by name."""
+    return {
         "redis": store_check(facts.store),
         "memory": memory_check(facts.memory),
         "connections": connections_check(facts.connections, facts.max_connections),
     }
+
+
+def levels(facts: Facts) -> dict[str, int]:
+    """Return the checks as numbers for a gauge: 0 pass, 1 warn, 2 fail."""
+    return {name: LEVELS.index(check.status) for name, check in checks_of(facts).items()}
+
+
+def health(facts: Facts) -> tuple[int, dict[str, Any]]:
+    """Return status and body of /health: 503 only for unhealthy. Draining changes nothing."""
+    checks = checks_of(facts)
     found = {check.status for check in checks.values()}
     status = "unhealthy" if "fail" in found else "degraded" if "warn" in found else "healthy"
     return 503 if status == "unhealthy" else 200, {

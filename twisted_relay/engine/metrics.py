@@ -10,7 +10,6 @@ which ``promtool check metrics`` accepts and ``rate()`` understands.
 
 from __future__ import annotations
 
-import bisect
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -27,6 +26,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from twisted_relay.core.errors import Code
+from twisted_relay.engine.histogram import LATENCY_BOUNDS, LOOP_LAG_BOUNDS, Histogram
 
 TEXT_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -73,6 +73,12 @@ ROUTES = (
     "/metrics",
 )
 OTHER = "other"
+HTTP_STATUSES = (
+    *("101", "200", "204"),
+    *("400", "403", "404", "405", "413", "426", "429"),
+    *("500", "503", OTHER),
+)
+CHECKS = ("redis", "memory", "connections")
 
 # The counters that the runbook knows without a suffix.
 RUNBOOK_COUNTERS = frozenset(
@@ -88,33 +94,6 @@ RUNBOOK_COUNTERS = frozenset(
         "redis_connects",
     }
 )
-
-# Upper bounds in seconds; 10 ms is "normal" and 100 ms alarms, by the runbook.
-LATENCY_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
-
-
-class Histogram:
-    """How often a duration fell under each bound."""
-
-    __slots__ = ("_bounds", "_counts", "total")
-
-    def __init__(self, bounds: tuple[float, ...] = LATENCY_BUCKETS) -> None:
-        self._bounds = bounds
-        self._counts = [0] * (len(bounds) + 1)
-        self.total = 0.0
-
-    def observe(self, seconds: float) -> None:
-        """Count one duration, in seconds."""
-        self._counts[bisect.bisect_left(self._bounds, seconds)] += 1
-        self.total += seconds
-
-    def buckets(self) -> list[tuple[str, float]]:
-        """Return cumulative counts, ``("+Inf", all)`` last, as Prometheus wants them."""
-        found, running = [], 0
-        for bound, count in zip((*self._bounds, None), self._counts, strict=True):
-            running += count
-            found.append(("+Inf" if bound is None else repr(bound), float(running)))
-        return found
 
 
 class Metrics(Collector):
@@ -149,7 +128,11 @@ class Metrics(Collector):
         self.redis_reconnect_attempts = 0
         self.redis_connects = 0
         self.redis_ready = 1
-        self.redis_latency = Histogram()
+        self.redis_latency = Histogram(LATENCY_BOUNDS)
+        self.loop_lag = Histogram(LOOP_LAG_BOUNDS)
+        self.http_requests = dict.fromkeys(
+            ((route, status) for route in (*ROUTES, OTHER) for status in HTTP_STATUSES), 0
+        )
         self.rooms_spanning = 0
         self.rooms_recovered = 0
         self.leases_reaped = 0
@@ -162,18 +145,34 @@ class Metrics(Collector):
         """Labels of ``relay_build_info``: versions, nothing else."""
         self.read_memory: Callable[[], tuple[float, float]] = lambda: (0.0, 0.0)
         """Gives the bytes of memory used and the bytes that are the limit."""
+        self.read_checks: Callable[[], Mapping[str, int]] = lambda: dict.fromkeys(CHECKS, 0)
+        """Gives how each check of /health stands: 0 pass, 1 warn, 2 fail."""
 
     def count_unhandled(self, path: str) -> None:
         """Count a bug that surfaced under a message type or a route template."""
         self.unhandled_errors[path if path in self.unhandled_errors else OTHER] += 1
 
+    def count_http(self, route: str, status: int) -> None:
+        """Count an HTTP answer under its route template."""
+        known = str(status) if str(status) in HTTP_STATUSES else OTHER
+        self.http_requests[route if route in ROUTES else OTHER, known] += 1
+
     def collect(self) -> Iterator[Metric]:
         """Yield every family; called by the registry on a scrape."""
         yield from self._gauges()
+        yield from self._health()
         yield from self._counters()
-        latency = HistogramMetricFamily("redis_latency_seconds", "Round trips to Redis.")
-        latency.add_metric([], self.redis_latency.buckets(), self.redis_latency.total)
-        yield latency
+        requests = CounterMetricFamily("http_requests", "HTTP answers.", labels=["route", "status"])
+        for key, count in self.http_requests.items():
+            requests.add_metric(key, count)
+        yield requests
+        for name, meaning, durations in (
+            ("redis_latency_seconds", "Round trips to Redis.", self.redis_latency),
+            ("event_loop_lag_seconds", "How late the event loop ran a timer.", self.loop_lag),
+        ):
+            histogram = HistogramMetricFamily(name, meaning)
+            histogram.add_metric([], durations.buckets(), durations.total)
+            yield histogram
 
     def _gauges(self) -> Iterator[Metric]:
         used, limit = self.read_memory()
@@ -193,6 +192,16 @@ class Metrics(Collector):
         build = GaugeMetricFamily("relay_build_info", "What runs.", labels=list(self.build))
         build.add_metric(list(self.build.values()), 1)
         yield build
+
+    def _health(self) -> Iterator[Metric]:
+        checks = self.read_checks()
+        meaning = "A check of /health: 0 pass, 1 warn, 2 fail."
+        each = GaugeMetricFamily("health_check_status", meaning, labels=["check"])
+        for name in CHECKS:
+            each.add_metric([name], checks[name])
+        yield each
+        meaning = "What /health says: 0 healthy, 1 degraded, 2 unhealthy."
+        yield GaugeMetricFamily("health_status", meaning, value=max(checks.values()))
 
     def _counters(self) -> Iterator[Metric]:
         for name, meaning, value in (

@@ -163,6 +163,7 @@ class Endpoint(Resource):
                 status=answer.status,
                 duration_ms=round(took * 1000, 3),
             )
+        self.desk.metrics.count_http(self.route, answer.status)
         send(request, answer)
 
 

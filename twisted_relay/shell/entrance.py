@@ -16,7 +16,7 @@ from zope.interface import implementer
 from twisted_relay.core import addresses
 from twisted_relay.core.admission import Refusal, Refused
 from twisted_relay.engine.metrics import Metrics
-from twisted_relay.shell.answers import error, not_found, send
+from twisted_relay.shell.answers import Answer, error, not_found, send
 from twisted_relay.shell.handshake import handshake_fault
 from twisted_relay.shell.http import client_host
 from twisted_relay.shell.websocket import RelayFactory, RelayProtocol
@@ -62,7 +62,7 @@ class AdmissionResource:
     def render(self, request: Any) -> Any:
         fault = not_found() if request.postpath else handshake_fault(request)
         if fault is not None:
-            send(request, fault)
+            self._send(request, fault)
             return NOT_DONE_YET
         address = client_host(request)
         key = addresses.limit_key(address)
@@ -83,7 +83,12 @@ class AdmissionResource:
             # The channel has given its transport away. It and the request hold each other: without
             # this they would stay until the collector finds them.
             request.channel.requests.clear()
+            self._metrics.count_http("/ws", 101)
         return answer
+
+    def _send(self, request: Any, answer: Answer) -> None:
+        self._metrics.count_http("/ws", answer.status)
+        send(request, answer)
 
     def _refuse(self, request: Any, refusal: Refusal, address: str) -> None:
         why = refusal.why
@@ -95,7 +100,7 @@ class AdmissionResource:
             client_address=address,
         )
         headers = {"Retry-After": str(refusal.retry_after)} if refusal.retry_after else {}
-        send(request, error(why.status, _HTTP_CODES[why], why.message, headers))
+        self._send(request, error(why.status, _HTTP_CODES[why], why.message, headers))
 
 
 #: An operator greps for "too many connections".

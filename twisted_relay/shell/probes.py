@@ -56,7 +56,7 @@ class Vitals:
         )
 
     def connect_metrics(self) -> None:
-        """Let a scrape read memory and the store's state from here."""
+        """Let a scrape read memory, the store's state and the checks from here."""
 
         def read() -> tuple[float, float]:
             found = self.memory()
@@ -64,6 +64,7 @@ class Vitals:
             return found.used, found.limit
 
         self.metrics.read_memory = read
+        self.metrics.read_checks = lambda: health.levels(self.facts())
 
 
 class Probe(Endpoint):

@@ -18,9 +18,10 @@ from twisted_relay import __version__
 from twisted_relay.core.admission import Admission
 from twisted_relay.core.settings import Loaded, Settings
 from twisted_relay.core.tokens import TokenSigner
+from twisted_relay.engine.lag import LoopLag
 from twisted_relay.engine.metrics import Metrics
 from twisted_relay.engine.relay import Environment, Relay
-from twisted_relay.shell import logs, transport
+from twisted_relay.shell import logs, notify, transport
 from twisted_relay.shell.backing import make_backing
 from twisted_relay.shell.entrance import AdmissionResource
 from twisted_relay.shell.http import make_site
@@ -66,6 +67,7 @@ class RelayService(service.MultiService):
         self.settings: Settings = loaded.settings
         settings = self.settings
         self.metrics = Metrics(time.time())
+        self._lag = LoopLag(reactor, self.metrics.loop_lag)
         self.backing = make_backing(settings, reactor, _now_ms, self.metrics)
         self.store = self.backing.store
         signer = TokenSigner(
@@ -124,6 +126,7 @@ class RelayService(service.MultiService):
             self._log.warn("the fast path is off: {fault}", event="plain_path", fault=self._misfit)
         self.backing.start()
         self.relay.start()
+        self._lag.start()
         self._endpoint().listen(self.site).addCallbacks(self._listening, self._cannot_listen)
         if self.port is None:
             # A TCP endpoint listens, or fails, at once. Raised here and not in the Deferred, which
@@ -134,12 +137,14 @@ class RelayService(service.MultiService):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
+        notify.stopping()
         self._log.info("draining", event="draining", connections=len(self.relay.clients))
         if self.settings.features.graceful_shutdown:
             await self.relay.drain(self.settings.runtime.graceful_shutdown_timeout_ms / 1000)
         if self.port is not None:
             await maybeDeferred(self.port.stopListening)
         self.relay.stop()
+        self._lag.stop()
         await self.backing.stop()
         self._as_before()
         await maybeDeferred(super().stopService)
@@ -162,6 +167,7 @@ class RelayService(service.MultiService):
             version=__version__,
             store=self.backing.status().kind,
         )
+        notify.ready()
 
     def _cannot_listen(self, failure: object) -> None:
         listen = self.settings.listen

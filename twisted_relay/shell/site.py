@@ -21,6 +21,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 from twisted.web.server import Request as ServerRequest
 
+from twisted_relay.engine.metrics import OTHER
 from twisted_relay.shell.answers import Answer, Desk, error, internal_error, send
 
 REQUEST_SECONDS = 10.0
@@ -70,12 +71,12 @@ class RelayRequest(ServerRequest):
             self.setHeader(name, value)
         path = _ABSOLUTE.sub(b"", self.path)
         if not path.startswith(b"/"):
-            send(self, error(400, "ERR_BAD_REQUEST", "The path must begin with a slash."))
+            self._reply(error(400, "ERR_BAD_REQUEST", "The path must begin with a slash."))
             return
         self.prepath = []
         self.postpath = [unquote_to_bytes(part) for part in path[1:].split(b"/")]
         if self.received > MAX_BODY_BYTES:
-            send(self, _too_large())
+            self._reply(_too_large())
             return
         try:
             body = self.site.getResourceFor(self).render(self)
@@ -92,8 +93,13 @@ class RelayRequest(ServerRequest):
         self.site.desk.bug("/ws" if self.path == b"/ws" else "other", reason)
         # A resource that took the transport over has also taken the answer over.
         if not self.finished and getattr(self.channel, "transport", None) is not None:
-            send(self, internal_error())
+            self._reply(internal_error())
         return reason
+
+    def _reply(self, answer: Answer) -> None:
+        """Answer in place of any resource."""
+        self.site.desk.metrics.count_http(OTHER, answer.status)
+        send(self, answer)
 
 
 class RelayChannel(HTTPChannel):
@@ -126,6 +132,7 @@ class RelayChannel(HTTPChannel):
         """Answer outside of any request, and end the connection."""
         if self.transport is None:
             return
+        self.site.desk.metrics.count_http(OTHER, answer.status)
         head = [
             f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}",
             f"Content-Type: {answer.content_type}",
