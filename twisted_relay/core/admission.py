@@ -72,6 +72,11 @@ class Admission:
         """Connections admitted and not yet released."""
         return self._total
 
+    def change(self, limits: Limits) -> None:
+        """Go by other limits from now on; who is connected stays so."""
+        self._limits = limits
+        self._connects.change(limits.max_connects_per_ip_per_min)
+
     def admit(
         self, address_key: str, origin: str | None, draining: bool, now: float
     ) -> Refusal | None:

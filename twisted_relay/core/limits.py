@@ -32,6 +32,12 @@ class Bucket:
         self._level = level - amount
         return True
 
+    def change(self, burst: float, per_second: float) -> None:
+        """Hold and refill by other numbers from now on; what is in it stays, if it fits."""
+        self._burst = burst
+        self._per_second = per_second
+        self._level = min(self._level, burst)
+
     def wait_seconds(self, amount: float) -> float:
         """Seconds after the last `spend` until `amount` will be there."""
         return max(0.0, (amount - self._level) / self._per_second)
@@ -64,6 +70,12 @@ class AddressBuckets:
             self._buckets[address_key] = bucket
         self._buckets.move_to_end(address_key)
         return None if bucket.spend(1, now) else bucket.wait_seconds(1)
+
+    def change(self, per_minute: int) -> None:
+        """Allow another number from now on, to those who have spent something as well."""
+        self._per_minute = per_minute
+        for bucket in self._buckets.values():
+            bucket.change(per_minute, per_minute / 60)
 
     def _forget(self, now: float) -> None:
         # Two looked at for each one added keep the table from outgrowing the live addresses.

@@ -81,9 +81,13 @@ class TokenSigner:
     def __init__(
         self, secret: bytes, old_secrets: tuple[bytes, ...], random_bytes: Callable[[int], bytes]
     ) -> None:
+        self._random_bytes = random_bytes
+        self.change(secret, old_secrets)
+
+    def change(self, secret: bytes, old_secrets: tuple[bytes, ...]) -> None:
+        """Sign and verify by these from now on."""
         self._secret = secret
         self._verifying = (secret, *old_secrets)
-        self._random_bytes = random_bytes
 
     def random_id(self) -> str:
         """128 random bits in base64url: a room id, a member id or a ``jti``."""

@@ -46,6 +46,10 @@ class Deadlines(Generic[T]):
             heapq.heapify(self._heap)
         self._schedule()
 
+    def change(self, delay: float) -> None:
+        """Give items another time from now on; what is running keeps the one it has."""
+        self._delay = delay
+
     def cancel(self, item: T) -> None:
         """The item's time no longer matters; nothing happens if it was not running."""
         self._due.pop(item, None)

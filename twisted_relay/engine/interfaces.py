@@ -15,6 +15,7 @@ from zope.interface import Attribute, Interface
 
 from twisted_relay.core.errors import Close
 from twisted_relay.core.rooms import Standing as Standing
+from twisted_relay.core.settings import RoomLimits
 
 #: Seconds after which a lease that was not renewed has lapsed, by the store's clock.
 LEASE_SECONDS = 10.0
@@ -23,6 +24,15 @@ LEASE_SECONDS = 10.0
 class StoreUnavailable(Exception):
     """The room state cannot be reached, or did not answer in time. Nothing is known of the
     outcome: the write may have happened, or may still happen until `IRoomStore.settles_after`."""
+
+
+class StoreAbsent(StoreUnavailable):
+    """The store was not even asked: nothing has happened."""
+
+
+class StoreRefused(StoreUnavailable):
+    """The store has answered that it cannot do this: nothing has happened. Other rooms may fare
+    better."""
 
 
 @attrs.frozen
@@ -147,6 +157,9 @@ class IRoomStore(Interface):
     settles_after = Attribute(
         "Seconds after a `StoreUnavailable` within which what was asked may still happen; float."
     )
+
+    def change(limits: RoomLimits) -> None:
+        """Go by other limits from now on; what is in a room already stays in it."""
 
     def create(
         room_id: str, address_key: str, entry: Entry | None, qr: QrToken | None

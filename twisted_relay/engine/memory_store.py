@@ -87,6 +87,10 @@ class MemoryStore:
         if self._sweeping.running:
             self._sweeping.stop()
 
+    def change(self, limits: RoomLimits) -> None:
+        self._limits = limits
+        self._creations.change(limits.max_creates_per_ip_per_min)
+
     def status(self) -> StoreStatus:
         return StoreStatus("embedded", True, None, "The embedded room store is in use.")
 

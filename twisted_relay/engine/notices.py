@@ -45,6 +45,10 @@ class Notices:
         self._frame_id = frame_id
         self._max = max_participants
 
+    def change(self, max_participants: int) -> None:
+        """Tell another capacity from now on."""
+        self._max = max_participants
+
     def answer(
         self, client: Client, kind: str, body: dict[str, Any], re: str | None = None
     ) -> None:

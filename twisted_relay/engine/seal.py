@@ -43,8 +43,12 @@ class Seal:
     """
 
     def __init__(self, keys: Sequence[bytes]) -> None:
-        self._keys = tuple(keys)
         self._cipher = functools.lru_cache(maxsize=_LEASES_AT_HAND)(_cipher)
+        self.change(keys)
+
+    def change(self, keys: Sequence[bytes]) -> None:
+        """Seal and open by these from now on. A lease's sequence numbers must go on counting."""
+        self._keys = tuple(keys)
 
     def close(self, room_id: str, envelope: Envelope) -> bytes:
         """The bytes for a room's channel."""

@@ -9,7 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from twisted_relay.core.keys import address_key, bus_keys
 from twisted_relay.core.redis_url import parse_redis_url
-from twisted_relay.core.settings import Settings
+from twisted_relay.core.settings import RoomLimits, Settings
 from twisted_relay.engine.interfaces import IBus, IRoomStore, StoreStatus
 from twisted_relay.engine.memory_store import MemoryStore
 from twisted_relay.engine.metrics import Metrics
@@ -37,6 +37,12 @@ class Backing:
             return found
         message = "Redis answers, and the bus between instances is not connected"
         return attrs.evolve(found, ready=False, message=message)
+
+    def change(self, rooms: RoomLimits, secret: bytes | None) -> None:
+        """Go by other limits, and in Redis by another secret, from now on."""
+        self.store.change(rooms)
+        if isinstance(self.store, RedisStore) and secret is not None:
+            self.store.rekey(address_key(secret))
 
     def start(self) -> None:
         """Connect, and stay connected; nobody waits for it. Whoever listens to the bus must be

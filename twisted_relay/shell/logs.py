@@ -132,12 +132,16 @@ class Observer:
     """Writes the events that pass to ``stdout``, or ``stderr`` for error and fatal."""
 
     def __init__(self, choices: LogChoices, stdout: TextIO, stderr: TextIO) -> None:
-        self._least = LEVELS.index(choices.level)
-        self._address_mode: Any = choices.client_address
+        self.change(choices)
         self._render = render_pretty if choices.format == "pretty" else render_json
         self._stdout = stdout
         self._stderr = stderr
         self._throttle = Throttle()
+
+    def change(self, choices: LogChoices) -> None:
+        """Write by another level, and another form of addresses, from now on."""
+        self._least = LEVELS.index(choices.level)
+        self._address_mode: Any = choices.client_address
 
     def __call__(self, event: LogEvent) -> None:
         """Write ``event``, if it passes. Never raises: a log must not end what it tells of."""
@@ -210,7 +214,7 @@ def _cause(event: LogEvent) -> str:
 
 def make_observer(
     choices: LogChoices, stdout: TextIO | None = None, stderr: TextIO | None = None
-) -> ILogObserver:
+) -> Observer:
     """Return the observer that writes the relay's log.
 
     Args:

@@ -36,7 +36,9 @@ from twisted_relay.engine.interfaces import (
     Registration,
     Seat,
     Standing,
+    StoreAbsent,
     StoreStatus,
+    StoreUnavailable,
 )
 from twisted_relay.shell import redis_replies, redis_scripts
 from twisted_relay.shell.redis_link import RedisLink, Script
@@ -90,6 +92,13 @@ class RedisStore:
     async def stop(self) -> None:
         await self._link.stop()
 
+    def change(self, limits: RoomLimits) -> None:
+        self._limits = limits
+
+    def rekey(self, address_key: bytes) -> None:
+        """Hash addresses with another key from now on; their counts begin anew."""
+        self._address_key = address_key
+
     def status(self) -> StoreStatus:
         link = self._link
         return StoreStatus("redis", link.ready, link.latency_ms, link.message)
@@ -98,12 +107,16 @@ class RedisStore:
         self, room_id: str, address_key: str, entry: Entry | None, qr: QrToken | None
     ) -> Seat | None:
         if self._limit_creations:
-            await self._ask(
-                redis_scripts.CREATE_BUCKET,
-                (self._bucket(address_key),),
-                (self._limits.max_creates_per_ip_per_min, self._deadline()),
-                redis_replies.read_creation,
-            )
+            try:
+                await self._ask(
+                    redis_scripts.CREATE_BUCKET,
+                    (self._bucket(address_key),),
+                    (self._limits.max_creates_per_ip_per_min, self._deadline()),
+                    redis_replies.read_creation,
+                )
+            except StoreUnavailable:
+                # Whatever became of that, no room was asked for.
+                raise StoreAbsent from None
         args = _qr_args(qr)
         if entry is None:
             return await self._step(

@@ -69,7 +69,7 @@ class RelayProtocol(WebSocketServerProtocol):
         holds nothing back, here as there; what came with the message is heard, and parked.
         """
         at = 0
-        most = self.factory.max_message_bytes
+        most = self.maxMessagePayloadSize
         while found := text_message(data, at, most):
             text, at = found
             self.onMessage(text, False)
@@ -215,25 +215,28 @@ class RelayFactory(WebSocketServerFactory):
     ) -> None:
         # No server name: the answer to a handshake says no more of us than any other answer.
         super().__init__(reactor=clock, server="")
-        self.protocol = RelayProtocol if counts_unsent() else CountingProtocol
+        self._kind = RelayProtocol if counts_unsent() else CountingProtocol
         self.relay = relay
         self.admission = admission
         self.clock = clock
-        self.max_message_bytes = max_message_bytes
         self.fast_path = fast_path
         self.setProtocolOptions(
             # False: a close frame with the right code instead of a reset connection.
             failByDrop=False,
             webStatus=False,
-            maxMessagePayloadSize=max_message_bytes,
-            maxFramePayloadSize=max_message_bytes,
             # Origins are checked at admission; Autobahn's own default would refuse "null".
             allowedOrigins=["*"],
             allowNullOrigin=True,
             tcpNoDelay=True,
         )
-        if fast_path:
-            self.protocol = _with_options_of(self, self.protocol)
+        self.change(max_message_bytes)
+
+    def change(self, max_message_bytes: int) -> None:
+        """Build protocols with another MAX_WS_MSG_BYTES from now on."""
+        self.setProtocolOptions(
+            maxMessagePayloadSize=max_message_bytes, maxFramePayloadSize=max_message_bytes
+        )
+        self.protocol = _with_options_of(self, self._kind) if self.fast_path else self._kind
 
 
 def _with_options_of(factory: RelayFactory, kind: type[RelayProtocol]) -> type[RelayProtocol]:
