@@ -120,6 +120,7 @@ class Relay:
             self._broken_by_itself,
         )
         self._departures = Departures(clock, store)
+        self._seal = Seal(bus_keys)
         self._spans = Spans(
             Surroundings(
                 clock,
@@ -128,7 +129,7 @@ class Relay:
                 self._notices,
                 self._metrics,
                 bus,
-                Seal(bus_keys),
+                self._seal,
                 lambda said, handed: self._effects.settled(said, handed),
                 lambda room, shown: self._upkeep.tell_qr(room, QrToken(shown.id, shown.expires_ms)),
                 lambda member, why: self._membership.put_out(member, why),
@@ -188,6 +189,22 @@ class Relay:
         self._upkeep.stop()
         self._spans.stop()
         self._departures.stop()
+
+    def change(
+        self, session: SessionLimits, rooms: RoomLimits, bus_keys: Sequence[bytes] = ()
+    ) -> None:
+        """Go by other limits and keys from now on.
+
+        Who is connected keeps the sizes, rates and time limits that held when it came; how much may
+        wait for a client holds for all.
+        """
+        self._limits = session
+        self._hello = greeting(self._environment.server, session, rooms)
+        self._join_due.change(session.join_timeout_ms / 1000)
+        if self._fanout.most_unsent is not None:
+            self._fanout.most_unsent = session.slow_consumer_buffer_threshold
+        self._notices.change(rooms.max_participants)
+        self._seal.change(bus_keys)
 
     # Facts from a connection.
 
