@@ -89,8 +89,10 @@ class Span:
         # If the store has lost the room, the others are about to register too.
         self._roster.miss(self.view.leases | {lease})
         presence = self._presence(asks=True, tells=Tell.IF_NEWS, apart=apart)
-        if self.view.unanswered:
+        if self._linked:
             # Before whatever waits: the others accept nothing from a lease that they do not know.
+            # Even if nobody is elsewhere: somebody may be who does not know yet that the store
+            # has lost it.
             self._send(Said(presence))
         else:
             self._present(lease, presence)

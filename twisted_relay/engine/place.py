@@ -128,7 +128,8 @@ class Place:
         """From now on something may be missed, until the store confirms the room."""
         if not self.shaken:
             self.shaken = True
-            self._certain = self._alone_at()
+            # While others may be about to register, none of them may know of this instance.
+            self._certain = self._alone_at() if self._missing is None else None
 
     def is_as_before(self, standing: Standing) -> bool:
         """Whether nobody can have been elsewhere since this was last certain, and all who are

@@ -92,6 +92,7 @@ class Recovery:
             standing = await self._store.renew(place.room_id, former)
             if standing is not None and place.is_as_before(standing):
                 place.shaken = span.view.apart = False
+                span.link()
                 span.release()
                 return
         await place.settled()
@@ -112,6 +113,7 @@ class Recovery:
         self._admit(place, registration, registered)
         was_never_missed = was_alone and registered.made_anew
         shaken, place.shaken = place.shaken, False
+        span.link()
         span.begin_again(lease, registered.standing, apart=span.view.apart)
         place.miss_for(LEASE_SECONDS)
         if shaken or not (was_never_missed and span.view.is_alone):

@@ -245,8 +245,8 @@ class Spans:
             place.span.cut()
 
     def bus_restored(self) -> None:
+        # What a room says goes out again once the store has confirmed the room.
         for place in tuple(self._places.values()):
-            place.span.link()
             if place.room is not None:
                 self._recovery.begin(place)
 
@@ -260,6 +260,8 @@ class Spans:
         if not bus.up:
             raise StoreUnavailable
         place.subscribed = True
+        if place.room is None:
+            place.span.link()
 
     # Time.
 
