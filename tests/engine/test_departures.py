@@ -5,7 +5,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from twisted_relay.engine.departures import Departures
-from twisted_relay.engine.interfaces import Entry, StoreUnavailable
+from twisted_relay.engine.interfaces import Entry, StoreRefused, StoreUnavailable
 from twisted_relay.engine.memory_store import MemoryStore
 
 
@@ -169,3 +169,45 @@ def test_a_stopped_queue_keeps_no_timer_for_what_was_to_be_given_back_later():
     clock.advance(10)
     assert store.calls == []
     assert clock.getDelayedCalls() == []
+
+
+def refuses(store, member_id):
+    """Let the store refuse whatever concerns one member."""
+    leave = store.leave
+
+    async def refusing(room_id, member, hold, for_good):
+        if member == member_id:
+            store.calls.append("refused")
+            raise StoreRefused
+        return await leave(room_id, member, hold, for_good)
+
+    store.leave = refusing
+
+
+def test_a_leave_that_is_refused_holds_up_no_other():
+    clock, memory, store, departures, holds = make()
+    refuses(store, "m0")
+    outcomes = outcomes_of(departures, holds)
+    outcomes[0][1].trap(StoreUnavailable)
+    assert outcomes[1:] == [(1, 2), (2, 1)]
+    assert list(memory._rooms["room"].seats) == ["m0"]
+
+
+def test_a_leave_that_is_refused_is_tried_again_and_not_for_ever():
+    clock, memory, store, departures, holds = make(members=1)
+    refuses(store, "m0")
+    outcomes_of(departures, holds)
+    clock.pump([1.0] * 30)
+    assert store.calls.count("refused") == 6
+    assert len(departures) == 0
+    assert clock.getDelayedCalls() == []
+
+
+def test_a_leave_that_was_refused_at_first_is_told_late():
+    clock, _, store, departures, holds = make(members=2)
+    leave, late = store.leave, []
+    refuses(store, "m0")
+    outcomes_of(departures, holds[:1], lambda id, standing: late.append(standing.participants))
+    store.leave = leave
+    clock.advance(1)
+    assert late == [1]

@@ -5,7 +5,7 @@ from stand_ins import EPOCH_MS, Bench, result_of
 
 from twisted_relay.core.errors import Close, Code
 from twisted_relay.core.tokens import Claims
-from twisted_relay.engine.interfaces import StoreUnavailable
+from twisted_relay.engine.interfaces import StoreAbsent, StoreRefused, StoreUnavailable
 
 
 def members_told(person):
@@ -592,3 +592,33 @@ def test_a_store_that_fails_while_asked_is_unavailable_too():
     person.say("ROOM_CREATE")
     bench.store.fail(StoreUnavailable())
     assert person.last("ERROR")["code"] == Code.UNAVAILABLE
+
+
+# A store that fails
+
+
+@pytest.mark.parametrize("was_written", [False, True])
+def test_a_seat_whose_join_was_never_answered_is_given_back(was_written):
+    bench = Bench()
+    _, room = bench.room()
+    bench.store.late, bench.store.decides_late = True, not was_written
+    guest = bench.person()
+    guest.say("JOIN_REQUEST", roomId=room["roomId"], token=bench.token(room["roomId"]))
+    bench.store.fail(StoreUnavailable())
+    assert bench.seats(room["roomId"]) == 1 + was_written
+    bench.store.late = False
+    bench.pass_time(1)
+    assert guest.closed is Close.TRY_AGAIN_LATER
+    assert bench.seats(room["roomId"]) == 1
+
+
+@pytest.mark.parametrize("error", [StoreAbsent, StoreRefused])
+def test_nothing_is_given_back_where_nothing_was_given(error):
+    bench = Bench(late=True)
+    person = bench.person()
+    person.say("ROOM_CREATE")
+    bench.store.fail(error())
+    assert person.last("ERROR")["code"] == Code.UNAVAILABLE
+    bench.pass_time(5)
+    assert bench.store.calls == ["create"]
+    assert len(bench.relay._departures) == 0

@@ -11,10 +11,18 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
-from twisted_relay.engine.interfaces import IRoomStore, Standing, StoreUnavailable
+from twisted_relay.engine.interfaces import (
+    IRoomStore,
+    Standing,
+    StoreRefused,
+    StoreUnavailable,
+)
 
 #: Seconds between two attempts while the store cannot be reached.
 _PAUSE = 1.0
+#: Attempts at a leave that the store refuses while it takes others: the room is not whole there,
+#: and it takes a registration, or its expiry, to mend that.
+_MOST_REFUSALS = 5
 
 
 @attrs.frozen
@@ -25,6 +33,7 @@ class _Leave:
     for_good: bool
     late: Callable[[str, Standing], None]
     outcome: Deferred[Standing | None] = attrs.field(factory=Deferred)
+    refusals: int = 0
 
 
 class Departures:
@@ -74,15 +83,9 @@ class Departures:
     ) -> None:
         """Give back, after some time, a seat that may or may not have been given; `late` is
         called if it had been."""
-
-        def add() -> None:
-            self._later.discard(call)
-            leave = _Leave(room_id, member_id, hold, for_good, late)
-            leave.outcome.callback(None)
-            self._enqueue(leave)
-
-        call = self._clock.callLater(seconds, add)
-        self._later.add(call)
+        leave = _Leave(room_id, member_id, hold, for_good, late)
+        leave.outcome.callback(None)
+        self._enqueue_later(seconds, leave)
 
     def stop(self) -> None:
         """Try no more."""
@@ -102,6 +105,14 @@ class Departures:
             self._working = True
             Deferred.fromCoroutine(self._work())
 
+    def _enqueue_later(self, seconds: float, leave: _Leave) -> None:
+        def enqueue() -> None:
+            self._later.discard(call)
+            self._enqueue(leave)
+
+        call = self._clock.callLater(seconds, enqueue)
+        self._later.add(call)
+
     async def _work(self) -> None:
         try:
             while self._queue and not self._stopped:
@@ -110,6 +121,10 @@ class Departures:
                     left = await self._store.leave(
                         leave.room_id, leave.member_id, leave.hold, leave.for_good
                     )
+                except StoreRefused:
+                    self._queue.popleft()
+                    self._refused(leave)
+                    continue
                 except StoreUnavailable:
                     await self._wait()
                     continue
@@ -125,6 +140,14 @@ class Departures:
                     leave.late(leave.room_id, left)
         finally:
             self._working = False
+
+    def _refused(self, leave: _Leave) -> None:
+        """One room's trouble must not hold up the leaves of all the others."""
+        if not leave.outcome.called:
+            leave.outcome.errback(StoreUnavailable())
+        if leave.refusals < _MOST_REFUSALS and not self._stopped:
+            again = attrs.evolve(leave, refusals=leave.refusals + 1)
+            self._enqueue_later(_PAUSE, again)
 
     async def _wait(self) -> None:
         self._pause = deferLater(self._clock, _PAUSE)

@@ -19,7 +19,14 @@ from twisted_relay.core.rooms import Rooms, Standing, automatic_number
 from twisted_relay.engine.client import Client, Seated
 from twisted_relay.engine.departures import Departures
 from twisted_relay.engine.fanout import Fanout
-from twisted_relay.engine.interfaces import Entry, IRoomStore, Seat, StoreUnavailable
+from twisted_relay.engine.interfaces import (
+    Entry,
+    IRoomStore,
+    Seat,
+    StoreAbsent,
+    StoreRefused,
+    StoreUnavailable,
+)
 from twisted_relay.engine.issuer import Issuer
 from twisted_relay.engine.metrics import Metrics
 from twisted_relay.engine.notices import Notices
@@ -171,6 +178,8 @@ class Membership:
             if seat is None:
                 raise StoreUnavailable
             return seat, await self._spans.arrive(place, entry, seat)
+        except (StoreAbsent, StoreRefused):
+            raise
         except StoreUnavailable:
             # It may have been given, or may still be: it is given back once that is certain.
             self._departures.add_later(

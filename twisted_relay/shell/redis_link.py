@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 
 from twisted_relay.core.redis_url import RedisAddress
 from twisted_relay.core.settings import RedisSettings
-from twisted_relay.engine.interfaces import StoreUnavailable
+from twisted_relay.engine.interfaces import StoreAbsent, StoreRefused, StoreUnavailable
 from twisted_relay.engine.metrics import Metrics
 from twisted_relay.shell.logs import Throttle
 from twisted_relay.shell.redis_connection import Connection, ErrorReply, Part, RedisFault, Server
@@ -158,12 +158,15 @@ class RedisLink:
         if reason == "readonly" and self._connection is not None:
             # It was made a replica: its name may stand for another server by now.
             self._connection.abort("replica")
-        return StoreUnavailable(f"Redis refused: {reason}")
+        # A script writes nothing before all is read and found good; of a reply that makes no sense
+        # nobody knows what came before it.
+        kind = StoreUnavailable if reason == "senseless" else StoreRefused
+        return kind(f"Redis refused: {reason}")
 
     async def _ask(self, *parts: Part) -> Any:
         if self._connection is None:
             self._metrics.redis_errors += 1
-            raise StoreUnavailable("Redis is not connected")
+            raise StoreAbsent("Redis is not connected")
         try:
             return await self._connection.ask(*parts)
         except ErrorReply:
