@@ -220,7 +220,7 @@ def load_settings(env: Mapping[str, str], options: Mapping[str, str] | None = No
             values[row.name] = _parse(row, text)
             given.append(row)
     _check_refused(given)
-    _check_relations(values)
+    check_relations(values)
     notices = _notices(given, values)
     if values["CORS_ALLOWED_ORIGINS"] is None:
         values["CORS_ALLOW_CREDENTIALS"] = False
@@ -242,7 +242,8 @@ def _check_refused(given: list[Setting]) -> None:
             raise SettingsError(row.name, "this version does not support it yet", "no value")
 
 
-def _check_relations(values: Mapping[str, Any]) -> None:
+def check_relations(values: Mapping[str, Any]) -> None:
+    """Raise SettingsError for values, by variable, that do not go together."""
     timeout, interval = values["WS_PING_TIMEOUT_MS"], values["WS_PING_INTERVAL_MS"]
     if timeout >= interval:
         raise SettingsError(
