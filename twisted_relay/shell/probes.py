@@ -27,7 +27,6 @@ class Vitals:
     """Where the probes look.
 
     ``now`` gives Unix seconds; ``status``, ``memory`` and ``draining`` answer at once.
-    ``max_connections`` is MAX_TOTAL_CONNECTIONS.
     """
 
     metrics: Metrics
@@ -36,7 +35,6 @@ class Vitals:
     memory: Callable[[], Memory]
     draining: Callable[[], bool]
     now: Callable[[], float]
-    max_connections: int
     version: str
     instance_id: str
 
@@ -47,7 +45,7 @@ class Vitals:
             store=self.status(),
             memory=self.memory(),
             connections=self.metrics.active_connections,
-            max_connections=self.max_connections,
+            max_connections=int(self.metrics.limits["max_total_connections"]),
             draining=self.draining(),
             now_ms=int(now * 1000),
             uptime_s=max(0.0, now - self.metrics.started),
