@@ -11,11 +11,12 @@ from twisted.application import service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
 from twisted.internet.interfaces import IListeningPort, IReactorTime, IStreamServerEndpoint
-from twisted.logger import ILogObserver, Logger
+from twisted.logger import Logger
 from twisted.web.server import Site
 
 from twisted_relay import __version__
 from twisted_relay.core.admission import Admission
+from twisted_relay.core.keys import bus_keys
 from twisted_relay.core.settings import Loaded, Settings
 from twisted_relay.core.tokens import TokenSigner
 from twisted_relay.engine.lag import LoopLag
@@ -25,6 +26,8 @@ from twisted_relay.shell import logs, notify, transport
 from twisted_relay.shell.backing import make_backing
 from twisted_relay.shell.entrance import AdmissionResource
 from twisted_relay.shell.http import make_site
+from twisted_relay.shell.probes import configured_limits
+from twisted_relay.shell.reload import Reload, on_hangup, say
 from twisted_relay.shell.websocket import RelayFactory
 
 
@@ -41,6 +44,7 @@ class RelayService(service.MultiService):
             keeps its say.
         random_bytes: the source of ids and, without a configured one, of the token secret.
         observer: writes the log of the Application that the service is put into, if any.
+        read: reads and checks the settings again; without it SIGHUP is left alone.
 
     Attributes:
         relay, backing, store, metrics, site: the parts, for whoever embeds the service.
@@ -54,7 +58,8 @@ class RelayService(service.MultiService):
         loaded: Loaded,
         reactor: IReactorTime | None = None,
         random_bytes: Callable[[int], bytes] = os.urandom,
-        observer: ILogObserver | None = None,
+        observer: logs.Observer | None = None,
+        read: Callable[[], Loaded] | None = None,
     ) -> None:
         super().__init__()
         self._observer = observer
@@ -70,8 +75,9 @@ class RelayService(service.MultiService):
         self._lag = LoopLag(reactor, self.metrics.loop_lag)
         self.backing = make_backing(settings, reactor, _now_ms, self.metrics)
         self.store = self.backing.store
-        signer = TokenSigner(
-            settings.tokens.secret or random_bytes(32), settings.tokens.old_secrets, random_bytes
+        self._random_secret = random_bytes(32)
+        self._signer = TokenSigner(
+            settings.tokens.secret or self._random_secret, settings.tokens.old_secrets, random_bytes
         )
         self.relay = Relay(
             Environment(
@@ -79,7 +85,7 @@ class RelayService(service.MultiService):
             ),
             settings.session,
             settings.rooms,
-            signer,
+            self._signer,
             settings.tokens.next_token_ttl_ms,
             self.store,
             settings.features.slow_consumer_protection,
@@ -89,9 +95,10 @@ class RelayService(service.MultiService):
         self._misfit = transport.misfit() if settings.runtime.fast_path else None
         self._fast_path = settings.runtime.fast_path and self._misfit is None
         self._as_before: Callable[[], None] = lambda: None
-        factory = RelayFactory(
+        self._admission = Admission(settings.admission, settings.features.ip_tracking)
+        self._factory = RelayFactory(
             self.relay,
-            Admission(settings.admission, settings.features.ip_tracking),
+            self._admission,
             reactor,
             settings.session.max_ws_msg_bytes,
             self._fast_path,
@@ -101,8 +108,10 @@ class RelayService(service.MultiService):
             self.relay,
             self.backing.status,
             self.metrics,
-            AdmissionResource(factory, self.metrics),
+            AdmissionResource(self._factory, self.metrics),
         )
+        self._reload = None if read is None else Reload(loaded, read, self._take_up)
+        self._no_hangup: Callable[[], None] = lambda: None
         self.port: IListeningPort | None = None
 
     def setServiceParent(self, parent: service.IServiceCollection) -> None:
@@ -114,9 +123,10 @@ class RelayService(service.MultiService):
 
     def startService(self) -> None:
         super().startService()
+        if self._reload is not None:
+            self._no_hangup = on_hangup(self._reactor, self._reload)
         for notice in self._loaded.notices:
-            say = self._log.warn if notice.level == "warn" else self._log.info
-            say(notice.text, event="settings", setting=notice.name)
+            say(notice)
         if self.settings.tokens.secret is None:
             self._log.info(
                 "JOIN_TOKEN_SECRET is not set: a random one serves for the life of this process",
@@ -147,6 +157,7 @@ class RelayService(service.MultiService):
         self._lag.stop()
         await self.backing.stop()
         self._as_before()
+        self._no_hangup()
         await maybeDeferred(super().stopService)
         self._log.info("stopped", event="stopped")
 
@@ -154,6 +165,20 @@ class RelayService(service.MultiService):
         listen = self.settings.listen
         kind = TCP6ServerEndpoint if ":" in listen.host else TCP4ServerEndpoint
         return kind(self._reactor, listen.port, backlog=1024, interface=listen.host)
+
+    def _take_up(self, settings: Settings) -> None:
+        """Put settings in force: what of them can change while the process runs."""
+        self.settings = settings
+        tokens, limits = settings.tokens, settings.session
+        self._signer.change(tokens.secret or self._random_secret, tokens.old_secrets)
+        self.backing.change(settings.rooms, tokens.secret)
+        keys = bus_keys(tokens.secret, tokens.old_secrets) if tokens.secret else ()
+        self.relay.change(limits, settings.rooms, keys)
+        self._admission.change(settings.admission)
+        self._factory.change(limits.max_ws_msg_bytes)
+        self.metrics.limits = configured_limits(limits, settings.admission, settings.rooms)
+        if self._observer is not None:
+            self._observer.change(settings.log)
 
     def _listening(self, port: IListeningPort) -> None:
         self.port = port
@@ -185,12 +210,17 @@ def _fault(failure: object) -> str:
     return str(getattr(error, "socketError", error))
 
 
-def make_service(loaded: Loaded, outer: MutableMapping[str, Any] | None = None) -> service.IService:
+def make_service(
+    loaded: Loaded,
+    outer: MutableMapping[str, Any] | None = None,
+    read: Callable[[], Loaded] | None = None,
+) -> service.IService:
     """What ``twistd relay`` and ``twist relay`` run, from checked settings.
 
-    ``outer`` holds the options of twistd or twist themselves: where the log goes.
+    ``outer`` holds the options of twistd or twist themselves: where the log goes. ``read`` reads
+    the settings again.
     """
     observer = logs.make_observer(loaded.settings.log, *logs.streams_for(outer))
     if outer is not None:
         logs.observe_twist(outer, observer)
-    return RelayService(loaded, observer=observer)
+    return RelayService(loaded, observer=observer, read=read)
