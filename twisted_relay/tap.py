@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
@@ -74,34 +75,63 @@ class Options(usage.Options):
         A UsageError would not do: for one, twistd and twist print their whole usage.
         """
         given = {variable: self[option] for option, variable in _VARIABLES.items() if self[option]}
+        source = Source(self["env-file"], os.environ, given)
         try:
-            loaded = load_settings(_environment(self["env-file"], os.environ), given)
+            loaded = source.read()
         except SettingsError as error:
             sys.stderr.write(f"{error}\n")
             raise SystemExit(1) from None
-        self["loaded"] = loaded
+        self["loaded"], self["source"] = loaded, source
         if self["check"]:
             sys.stdout.write(describe(loaded))
             raise SystemExit(0)
 
 
-def _environment(named: str | None, environ: os._Environ[str]) -> dict[str, str]:
-    """The variables of the file, with the environment's above them where not empty."""
-    path = Path(named or ".env")
-    if named is None and not path.is_file():
-        return dict(environ)
-    allowed = "a readable file of NAME=value lines in UTF-8"
-    try:
-        found = parse_dotenv(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        fault = error.strerror or type(error).__name__
-    except DotenvError as error:
-        fault = str(error)
-    except UnicodeDecodeError:
-        fault = "it is not UTF-8"
-    else:
-        return {**found, **{name: value for name, value in environ.items() if value.strip()}}
-    raise SettingsError("--env-file", f"{str(path)!a}: {fault}", allowed)
+class Source:
+    """Where the settings come from, so that they can be read again.
+
+    Args:
+        named: the file of settings; None for ``.env``, which need not exist.
+        environ: the environment, as it is now.
+        given: options, by variable.
+    """
+
+    def __init__(
+        self, named: str | None, environ: Mapping[str, str], given: Mapping[str, str]
+    ) -> None:
+        self._shown = named or ".env"
+        # A daemon may go to another directory.
+        self._path = Path(self._shown).absolute()
+        self._needed = named is not None or self._path.is_file()
+        self._environ = dict(environ)
+        self._given = dict(given)
+
+    def read(self) -> Loaded:
+        """Read the file and check all; raises SettingsError.
+
+        A file that was there once must still be there: settings do not become defaults because a
+        file was mislaid.
+        """
+        return load_settings(self._environment(), self._given)
+
+    def _environment(self) -> dict[str, str]:
+        """The variables of the file, with the environment's above them where not empty."""
+        if not self._needed and not self._path.is_file():
+            return self._environ
+        self._needed = True
+        try:
+            found = parse_dotenv(self._path.read_text(encoding="utf-8"))
+        except OSError as error:
+            fault = error.strerror or type(error).__name__
+        except DotenvError as error:
+            fault = str(error)
+        except UnicodeDecodeError:
+            fault = "it is not UTF-8"
+        else:
+            above = {name: value for name, value in self._environ.items() if value.strip()}
+            return {**found, **above}
+        allowed = "a readable file of NAME=value lines in UTF-8"
+        raise SettingsError("--env-file", f"{self._shown!a}: {fault}", allowed)
 
 
 def describe(loaded: Loaded) -> str:
@@ -135,4 +165,4 @@ def makeService(options: Options) -> IService:
     from twisted_relay.shell.service import make_service
 
     loaded: Loaded = options["loaded"]
-    return make_service(loaded, options.parent)
+    return make_service(loaded, options.parent, options["source"].read)
