@@ -284,6 +284,8 @@ class Person:
     # What it hears.
 
     def heard(self, now, frame):
+        if self.member_id not in self.world.seats(self.room_id):
+            self.transcript.outside.add(len(self.transcript.heard))
         self.transcript.heard.append((now, frame))
         kind, body = frame["t"], frame["body"]
         if kind in ("JOINED", "ROOM_CREATED"):

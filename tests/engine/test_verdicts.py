@@ -212,16 +212,27 @@ def test_ones_own_words_and_ones_own_members_media_are_no_hole(ann, bob):
     bob.hears_of(ann, "one").hears("MEDIA_MSG", "pic", memberId="m-ann")
     again.hears_of(ann, "one")
     assert not holes(ann, again, bob)
+    cyd = Writer("cyd").joins()
     ann.sends("APP_MSG", "two")
     bob.hears_of(ann, "two")
-    assert told_of(holes(ann, again, bob), "silent hole")
-    ann.ends().transcript.why = "replaced"
     assert not holes(ann, again, bob)
-    cyd = Writer("cyd").joins()
-    bob.transcript.why = "replaced"
-    ann.sends("APP_MSG", "three")
-    bob.hears_of(ann, "three")
     assert told_of(holes(ann, bob, cyd), "silent hole")
+
+
+def test_what_only_those_outside_heard_who_never_found_out_is_known_to_nobody(ann, bob):
+    ann.sends("APP_MSG", "one").hears_of(ann, "one")
+    assert told_of(holes(ann, bob), "silent hole")
+    ann.transcript.outside.add(len(ann.transcript.heard) - 1)
+    assert not holes(ann, bob)
+    ann.hears("GAP", roomId="room")
+    assert told_of(holes(ann, bob), "silent hole")
+
+
+def test_what_ones_own_member_said_on_a_connection_that_was_over_before_counts(ann, bob):
+    ann.sends("APP_MSG", "one").sends("APP_MSG", "two").sends("APP_MSG", "three").ends()
+    again = Writer("ann").joins(resumed=True).hears_of(ann, "one", "three")
+    bob.hears_of(ann, "one", "two", "three")
+    assert told_of(holes(ann, again, bob), "silent hole")
 
 
 def test_answers_in_order(ann):

@@ -30,12 +30,14 @@ class Transcript:
     Attributes:
         sent: `Sent`, in order.
         heard: times and frames, in order.
+        outside: indexes of those that were heard while the store did not count this one.
         ended: when it was over; None while it goes on.
     """
 
     name: str
     sent: list = attrs.Factory(list)
     heard: list = attrs.Factory(list)
+    outside: set = attrs.Factory(set)
     ended: float | None = None
     why: str = ""
 
@@ -187,7 +189,9 @@ def no_silent_hole(transcripts, healthy, bound, now):
     or heard by others after something that this one heard, and before something else that it
     heard. (By the clock alone it cannot be said: one instance hands out a little later than
     another.) Of its own member's media one hears nothing; what one said oneself is about answers;
-    and what one's own member still says on a connection that is being replaced may be void.
+    and what one's own member still says on the connection from which it has gone is void.
+    What was heard only by those whom the room did not count any more, and who went before they
+    found out, nobody else can know of: an instance that is cut off lets its members go on.
 
     Args:
         healthy: seconds without trouble between two times.
@@ -195,21 +199,25 @@ def no_silent_hole(transcripts, healthy, bound, now):
         now: when the transcripts end.
     """
     sent = {s.id: s for t in transcripts for s in t.sent}
-    void = {s.id for t in transcripts if t.why == "replaced" for s in t.sent}
+    ended_at = {s.id: t.ended for t in transcripts for s in t.sent}
     complaints = []
     for stays in by_room(transcripts).values():
         first, hearers = {}, collections.defaultdict(list)
         for stay in stays:
-            for n, (_, at, key) in enumerate(stay.messages):
-                first[key] = min(at, first.get(key, at))
-                hearers[key].append((stay, n))
+            found_out = max((index for index, _ in stay.gaps), default=-1)
+            for n, (index, at, key) in enumerate(stay.messages):
+                if index not in stay.transcript.outside or index < found_out:
+                    first[key] = min(at, first.get(key, at))
+                    hearers[key].append((stay, n))
         for stay in stays:
             own = {s.id for s in stay.transcript.sent}
             mine = {key: index for index, _, key in stay.messages}
             for key in first.keys() - mine.keys():
                 member_id, id = key
+                sender_left = ended_at[id] is not None and ended_at[id] < stay.start
                 if id in own or (
-                    member_id == stay.member_id and (id in void or sent[id].kind == "MEDIA_MSG")
+                    member_id == stay.member_id
+                    and (not sender_left or sent[id].kind == "MEDIA_MSG")
                 ):
                     continue
                 label = None if stay.resumed else stay.label
