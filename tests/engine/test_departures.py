@@ -41,14 +41,40 @@ def test_a_leave_comes_back_with_what_the_store_said():
     assert len(departures) == 0
 
 
-def test_leaves_are_written_one_after_the_other_in_the_order_in_which_they_arose():
+def test_leaves_are_asked_for_many_at_once_in_the_order_in_which_they_arose():
     _, _, store, departures, holds = make(late=True)
     outcomes = outcomes_of(departures, holds)
-    assert store.calls == ["leave"]
+    assert store.calls == ["leave"] * 3
     store.answer(1)
-    assert (outcomes, len(store.calls)) == ([(0, 2)], 2)
+    assert outcomes == [(0, 2)]
     store.answer()
     assert outcomes == [(0, 2), (1, 1), (2, 0)]
+
+
+def test_no_more_than_a_few_leaves_are_asked_for_at_once():
+    _, _, store, departures, _ = make(late=True, members=0)
+    outcomes_of(departures, [f"hold{n}" for n in range(500)])
+    assert len(store.calls) == 64
+    assert len(departures) == 500
+    store.answer(10)
+    assert len(store.calls) == 74
+
+
+def test_leaves_that_failed_are_tried_again_in_their_order():
+    clock, _, store, departures, holds = make(late=True)
+    outcomes_of(departures, holds, lambda *_: None)
+    for _ in holds:
+        store.fail(StoreUnavailable())
+    store.late, asked = False, []
+    leave = store.behind.leave
+
+    async def noting(room_id, member_id, hold, for_good):
+        asked.append(member_id)
+        return await leave(room_id, member_id, hold, for_good)
+
+    store.behind.leave = noting
+    clock.advance(1)
+    assert asked == ["m0", "m1", "m2"]
 
 
 def test_while_the_store_is_away_the_asker_is_told_so_at_once():
@@ -61,10 +87,10 @@ def test_while_the_store_is_away_the_asker_is_told_so_at_once():
 
 
 def test_those_who_waited_behind_a_vain_attempt_are_told_at_once_too():
-    _, _, store, departures, holds = make(late=True)
-    outcomes = outcomes_of(departures, holds)
+    _, _, store, departures, _ = make(late=True, members=0)
+    outcomes = outcomes_of(departures, [f"hold{n}" for n in range(66)])
     store.fail(StoreUnavailable())
-    assert [number for number, _ in outcomes] == [0, 1, 2]
+    assert [number for number, _ in outcomes] == [64, 65, 0]
 
 
 def test_a_leave_that_is_written_late_says_how_many_are_left():

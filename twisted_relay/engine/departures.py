@@ -1,14 +1,14 @@
-"""Seats on their way back to the store: in order, and again until the store has heard."""
+"""Seats on their way back to the store: again and again until the store has heard."""
 
 from __future__ import annotations
 
 import collections
+import itertools
 from collections.abc import Awaitable, Callable
 
 import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from twisted_relay.engine.interfaces import (
@@ -20,6 +20,8 @@ from twisted_relay.engine.interfaces import (
 
 #: Seconds between two attempts while the store cannot be reached.
 _PAUSE = 1.0
+#: Leaves asked of the store at once: after a network fault thousands go in one instant.
+_AT_ONCE = 64
 #: Attempts at a leave that the store refuses while it takes others: the room is not whole there,
 #: and it takes a registration, or its expiry, to mend that.
 _MOST_REFUSALS = 5
@@ -27,6 +29,7 @@ _MOST_REFUSALS = 5
 
 @attrs.frozen
 class _Leave:
+    number: int
     room_id: str
     member_id: str
     hold: str
@@ -47,12 +50,14 @@ class Departures:
         self._store = store
         self._later: set[IDelayedCall] = set()
         self._queue: collections.deque[_Leave] = collections.deque()
-        self._working = False
-        self._pause: Deferred[None] | None = None
+        self._numbers = itertools.count()
+        self._under_way = 0
+        self._beginning = False
+        self._pause: IDelayedCall | None = None
         self._stopped = False
 
     def __len__(self) -> int:
-        return len(self._queue) + len(self._later)
+        return len(self._queue) + len(self._later) + self._under_way
 
     def add(
         self,
@@ -68,7 +73,7 @@ class Departures:
         behind it, and when the seat is given back after all, `late` is called with the room's id
         and how it stands then.
         """
-        leave = _Leave(room_id, member_id, hold, for_good, late)
+        leave = _Leave(next(self._numbers), room_id, member_id, hold, for_good, late)
         self._enqueue(leave)
         return leave.outcome
 
@@ -83,7 +88,7 @@ class Departures:
     ) -> None:
         """Give back, after some time, a seat that may or may not have been given; `late` is
         called if it had been."""
-        leave = _Leave(room_id, member_id, hold, for_good, late)
+        leave = _Leave(next(self._numbers), room_id, member_id, hold, for_good, late)
         leave.outcome.callback(None)
         self._enqueue_later(seconds, leave)
 
@@ -95,15 +100,15 @@ class Departures:
         self._later.clear()
         if self._pause is not None:
             self._pause.cancel()
+            self._pause = None
 
     def _enqueue(self, leave: _Leave) -> None:
         self._queue.append(leave)
         if self._pause is not None:
             if not leave.outcome.called:
                 leave.outcome.errback(StoreUnavailable())
-        elif not self._working:
-            self._working = True
-            Deferred.fromCoroutine(self._work())
+        else:
+            self._begin_more()
 
     def _enqueue_later(self, seconds: float, leave: _Leave) -> None:
         def enqueue() -> None:
@@ -113,33 +118,43 @@ class Departures:
         call = self._clock.callLater(seconds, enqueue)
         self._later.add(call)
 
-    async def _work(self) -> None:
+    def _begin_more(self) -> None:
+        if self._beginning:
+            # A store that answers at once comes back to here; the loop below goes on by itself.
+            return
+        self._beginning = True
         try:
-            while self._queue and not self._stopped:
-                leave = self._queue[0]
-                try:
-                    left = await self._store.leave(
-                        leave.room_id, leave.member_id, leave.hold, leave.for_good
-                    )
-                except StoreRefused:
-                    self._queue.popleft()
-                    self._refused(leave)
-                    continue
-                except StoreUnavailable:
-                    await self._wait()
-                    continue
-                except Exception:
-                    self._queue.popleft()
-                    if not leave.outcome.called:
-                        leave.outcome.errback(Failure())
-                    continue
-                self._queue.popleft()
-                if not leave.outcome.called:
-                    leave.outcome.callback(left)
-                elif left is not None:
-                    leave.late(leave.room_id, left)
+            while self._queue and self._under_way < _AT_ONCE and not self._is_idle:
+                self._under_way += 1
+                Deferred.fromCoroutine(self._write(self._queue.popleft()))
         finally:
-            self._working = False
+            self._beginning = False
+
+    @property
+    def _is_idle(self) -> bool:
+        return self._stopped or self._pause is not None
+
+    async def _write(self, leave: _Leave) -> None:
+        try:
+            standing = await self._store.leave(
+                leave.room_id, leave.member_id, leave.hold, leave.for_good
+            )
+        except StoreRefused:
+            self._refused(leave)
+        except StoreUnavailable:
+            self._queue.append(leave)
+            self._wait()
+        except Exception:
+            if not leave.outcome.called:
+                leave.outcome.errback(Failure())
+        else:
+            if not leave.outcome.called:
+                leave.outcome.callback(standing)
+            elif standing is not None:
+                leave.late(leave.room_id, standing)
+        finally:
+            self._under_way -= 1
+            self._begin_more()
 
     def _refused(self, leave: _Leave) -> None:
         """One room's trouble must not hold up the leaves of all the others."""
@@ -149,14 +164,16 @@ class Departures:
             again = attrs.evolve(leave, refusals=leave.refusals + 1)
             self._enqueue_later(_PAUSE, again)
 
-    async def _wait(self) -> None:
-        self._pause = deferLater(self._clock, _PAUSE)
-        self._pause.addErrback(lambda _: None)  # cancelled by stop()
+    def _wait(self) -> None:
+        """The store is away: ask again in a while, the first to go first."""
+        if self._pause is None and not self._stopped:
+            self._pause = self._clock.callLater(_PAUSE, self._go_on)
         # Nobody is kept waiting for a store that is away, whoever's turn it was.
         for leave in tuple(self._queue):
             if not leave.outcome.called:
                 leave.outcome.errback(StoreUnavailable())
-        if self._stopped:
-            self._pause.cancel()
-        await self._pause
+
+    def _go_on(self) -> None:
         self._pause = None
+        self._queue = collections.deque(sorted(self._queue, key=lambda leave: leave.number))
+        self._begin_more()
