@@ -37,17 +37,14 @@ class RelayProtocol(WebSocketServerProtocol):
     maxMessagePayloadSize: int
     address_key = ""
     client_address = ""
-    answer_headers: Mapping[str, str] = MappingProxyType({})
-    """What the answer to the handshake says besides the handshake; forgotten after it."""
     _client: Client | None = None
     _fragments = 0
     _pong_due = False
     _released = False
 
-    def onConnect(self, request: Any) -> tuple[str | None, dict[str, str]]:
+    def onConnect(self, request: Any) -> str | None:
         # Nothing here may raise: Autobahn would tell the client the exception's text.
-        headers, self.answer_headers = self.answer_headers, {}
-        return (SUBPROTOCOL if SUBPROTOCOL in request.protocols else None), headers
+        return SUBPROTOCOL if SUBPROTOCOL in request.protocols else None
 
     def onOpen(self) -> None:
         # Twisted's HTTP channel is still registered as the producer of a connection that it has
