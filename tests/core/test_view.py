@@ -135,3 +135,10 @@ def test_one_who_was_asked_by_a_newcomer_or_was_not_alone_was_not_apart():
     seen.learned(standing(2, "me.1", "a.1"))
     seen.adopt(standing(3, "a.1"))
     assert not seen.apart
+
+
+def test_two_standings_of_one_revision_are_of_a_store_that_has_forgotten_one():
+    seen = view(3)
+    seen.adopt(standing(3, "a.1"))
+    assert not seen.is_known
+    assert seen.apart
