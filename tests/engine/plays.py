@@ -122,7 +122,8 @@ class Play:
         self.complaints = []
         self.told = []
         self._steps = steps
-        self._somebody_came_back = False
+        #: Members whose seat somebody wanted back.
+        self._wanted_back = set()
         self.world = World(seed, session=SESSION, rooms=ROOMS)
 
     def run(self):
@@ -200,7 +201,7 @@ class Play:
         if person is None:
             return ""
         person.join(room_id, token)
-        self._somebody_came_back = True
+        self._wanted_back.add(old.member_id)
         return f"in the seat of {old.name}"
 
     def leave(self, who, _, __):
@@ -402,9 +403,7 @@ class Play:
             say("calm: links are lost where nothing is wrong")
 
     def _judge_rosters(self):
-        stays = [s for t in self.world.transcripts for s in verdicts.stays_in(t)]
-        resumed = {s.member_id for s in stays if s.resumed}
-        steady = {p.label for p in self.world.people if p.member_id not in resumed}
+        steady = {p.label for p in self.world.people if p.member_id not in self._wanted_back}
         told = [t for t in self.world.transcripts if not any(s.gaps for s in verdicts.stays_in(t))]
         self.complaints += verdicts.roster_told(
             told,
@@ -473,7 +472,7 @@ class Play:
         if not world.faults:
             # Whoever loses the seat may still be speaking; what it says may be void, and then the
             # others cannot know that there was nothing to hear.
-            if not self._somebody_came_back:
+            if not self._wanted_back:
                 self.complaints += verdicts.no_trouble_told(transcripts, HARMLESS)
             self.complaints += verdicts.no_silent_hole(transcripts, world.healthy, 2.0, world.now)
 
