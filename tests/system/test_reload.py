@@ -1,0 +1,155 @@
+"""SIGHUP, from outside: what a running relay takes up from its `.env`, and what it says of the rest."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+NEW_SECRET = "another-secret-made-up-for-these-tests-0002"
+SHARED_SECRET = "a-secret-made-up-for-the-system-tests-0001"
+#: Empty in the environment, so that the file has its say.
+LEFT_TO_THE_FILE = (
+    "JOIN_TOKEN_SECRET",
+    "MAX_CONNS_PER_IP",
+    "MAX_CONNECTS_PER_IP_PER_MIN",
+    "MAX_ROOM_CREATES_PER_IP_PER_MIN",
+)
+
+
+class Reloading:
+    """A relay whose settings stand in a file, and what it says when it reads that again."""
+
+    def __init__(self, wire: Any, folder: Path, program: str, **settings: object) -> None:
+        self._poll = wire.poll
+        self.file = folder / ".env"
+        self.write(JOIN_TOKEN_SECRET=SHARED_SECRET, **settings)
+        self.relay = wire.RelayProcess(folder, program, **dict.fromkeys(LEFT_TO_THE_FILE, ""))
+
+    def write(self, **settings: object) -> None:
+        self.file.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+
+    def said(self) -> list[dict[str, Any]]:
+        lines = [json.loads(line) for line in self.relay.log.splitlines()]
+        return [line for line in lines if line.get("event") in ("reloaded", "reload_refused")]
+
+    def __call__(self, **settings: object) -> dict[str, Any]:
+        """Write the file, hang up, and return the line that follows."""
+        before = len(self.said())
+        self.write(**settings)
+        self.relay.process.send_signal(signal.SIGHUP)
+        self._poll(lambda: len(self.said()) > before, "a line about the reload")
+        return self.said()[-1]
+
+
+@pytest.fixture
+def reloading(wire: Any, tmp_path: Path) -> Iterator[Callable[..., Reloading]]:
+    made: list[Reloading] = []
+
+    def make(program: str = "twistd", **settings: object) -> Reloading:
+        made.append(Reloading(wire, tmp_path, program, **settings))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.relay.stop()
+        assert "Traceback" not in each.relay.log
+        assert all("refused" in line for line in each.relay.err.splitlines())
+
+
+@pytest.mark.parametrize("program", ["twistd", "twist"])
+def test_limits_level_and_origins_change_and_nobody_is_disconnected(
+    reloading: Any, wire: Any, program: str
+) -> None:
+    reload = reloading(program)
+    room, (ada, ben) = reload.relay.room(2)
+    said = reload(
+        JOIN_TOKEN_SECRET=SHARED_SECRET,
+        MAX_CONNS_PER_IP=3,
+        MAX_MSGS_PER_10S=5,
+        ROOM_MAX_PARTICIPANTS=2,
+        MAX_ROOM_CREATES_PER_IP_PER_MIN=1,
+        ALLOWED_ORIGINS="https://chat.example",
+        LOG_LEVEL="debug",
+    )
+    assert said["event"] == "reloaded"
+    assert said["setting"] == (
+        "LOG_LEVEL, MAX_MSGS_PER_10S, MAX_CONNS_PER_IP, ALLOWED_ORIGINS, "
+        "ROOM_MAX_PARTICIPANTS, MAX_ROOM_CREATES_PER_IP_PER_MIN"
+    )
+    # Who is here keeps the rates that held when it came, and its seat.
+    for _ in range(20):
+        ada.say(room)
+    assert ada.kinds().count("APP_MSG") + ben.kinds().count("APP_MSG") >= 20
+    with pytest.raises(wire.Refused) as refused:
+        reload.relay.connect(headers={"Origin": "https://evil.example"})
+    assert refused.value.answer.status == 403
+    cat = reload.relay.connect(headers={"Origin": "https://chat.example"})
+    hello = cat.hello["body"]["limits"]
+    assert (hello["maxMsgsPer10s"], hello["maxParticipants"]) == (5, 2)
+    assert cat.send("JOIN_REQUEST", roomId=room, token=reload.relay.http_token(room))
+    assert cat.refused() == "ERR_ROOM_FULL"
+    with pytest.raises(wire.Refused) as refused:
+        reload.relay.connect()
+    assert refused.value.answer.status == 429
+    cat.raw(cat.frame(b'{"v":1,"t":"PING","id":"a-quick-one","body":{}}') * 6)
+    assert cat.close_reason() == (1008, "rate limit exceeded")
+    metrics = reload.relay.metrics()
+    assert [value for name, value in metrics.items() if "max_conns_per_ip" in name] == [3]
+
+
+def test_a_bad_value_changes_nothing_and_is_named(reloading: Any, wire: Any) -> None:
+    reload = reloading(MAX_CONNS_PER_IP=2)
+    said = reload(JOIN_TOKEN_SECRET=SHARED_SECRET, MAX_CONNS_PER_IP=1, MAX_MSGS_PER_10S="many")
+    assert said["event"] == "reload_refused"
+    assert said["level"] == "error"
+    assert said["setting"] == "MAX_MSGS_PER_10S"
+    assert (
+        "everything stays as it was: MAX_MSGS_PER_10S: 'many' is not a whole number" in said["msg"]
+    )
+    assert reload.relay.connect()
+    assert reload.relay.connect()
+    with pytest.raises(wire.Refused):
+        reload.relay.connect()
+    reload.file.unlink()
+    before = len(reload.said())
+    reload.relay.process.send_signal(signal.SIGHUP)
+    wire.poll(lambda: len(reload.said()) > before, "a line about the missing file")
+    assert "--env-file: '.env': No such file" in reload.said()[-1]["msg"]
+
+
+def test_what_needs_a_restart_is_named_in_one_line(reloading: Any) -> None:
+    reload = reloading()
+    port = reload.relay.port
+    said = reload(JOIN_TOKEN_SECRET=SHARED_SECRET, WS_PING_INTERVAL_MS=20000, QR_ROTATION_MS=5000)
+    assert said["setting"] == "nothing new"
+    [line] = [e for e in reload.relay.events() if e.get("event") == "restart_needed"]
+    assert line["level"] == "warn"
+    assert line["setting"] == "WS_PING_INTERVAL_MS, QR_ROTATION_MS"
+    assert reload.relay.connect().hello["body"]["pingIntervalMs"] == 30000
+    assert reload.relay.port == port
+
+
+def test_a_secret_is_changed_without_a_restart(reloading: Any, wire: Any) -> None:
+    reload = reloading()
+    room, [ada] = reload.relay.room()
+    old = reload.relay.http_token(room)
+    said = reload(JOIN_TOKEN_SECRET=NEW_SECRET, JOIN_TOKEN_SECRETS_OLD=SHARED_SECRET)
+    assert said["setting"] == "JOIN_TOKEN_SECRET, JOIN_TOKEN_SECRETS_OLD"
+    assert NEW_SECRET not in reload.relay.log
+    assert SHARED_SECRET not in reload.relay.log
+    ben = reload.relay.connect()
+    ben.join(room, old)
+    cat = reload.relay.connect()
+    cat.join(room, wire.mint(room, NEW_SECRET))
+    leftover = reload.relay.http_token(room)
+    reload(JOIN_TOKEN_SECRET=NEW_SECRET)
+    dan = reload.relay.connect()
+    dan.send("JOIN_REQUEST", roomId=room, token=wire.mint(room, SHARED_SECRET))
+    assert dan.refused() == "ERR_TOKEN_MAC"
+    dan.join(room, leftover)
+    ada.say(room)
