@@ -745,6 +745,7 @@ class Wire:
     samples = staticmethod(samples)
     People = People
     RealRedis = RealRedis
+    RelayProcess = RelayProcess
     binary, ping, pong, close = BINARY, PING, PONG, CLOSE
 
 
