@@ -36,19 +36,40 @@ pytest.register_assert_rewrite("store_case", "store_leases", "store_registration
 @attrs.frozen
 class Slice:
     max_total_connections: int = 100
+    max_http_per_ip_per_min: int = 1000
     join_timeout_ms: int = 60000
 
 
-def settings(**features: bool) -> Any:
-    on = {"health_endpoint": True, "readiness_endpoint": True, "metrics_endpoint": True}
+def settings(http: dict[str, Any] | None = None, **changed: Any) -> Any:
+    """Those that a site asks for; switches by their names, the rest by slices."""
+    switches = {
+        name: changed.pop(name, not name.startswith("detailed"))
+        for name in (
+            *("health_endpoint", "readiness_endpoint", "metrics_endpoint", "ip_tracking"),
+            *("cors", "security_headers", "request_id", "detailed_errors"),
+        )
+    }
+    pages = {
+        "keep_alive_timeout_ms": 65000,
+        "cors_allowed_origins": None,
+        "cors_allow_credentials": False,
+        "csp_directives": None,
+        "hsts_max_age": 31_536_000,
+        "hsts_include_subdomains": True,
+        "hsts_preload": False,
+    } | (http or {})
+    listen = {"trust_proxy": False, "ops_endpoint": None} | changed.pop("listen", {})
+    runtime = {"service_version": "9.9", "instance_id": "here", "deployment_env": "test"}
     return SimpleNamespace(
         session=Slice(),
-        admission=Slice(),
+        admission=changed.pop("admission", Slice()),
         rooms=Slice(),
-        runtime=SimpleNamespace(service_version="9.9", instance_id="here", memory_limit_mb=4096),
-        log=SimpleNamespace(requests=True),
-        features=SimpleNamespace(**(on | features)),
-        http=SimpleNamespace(keep_alive_timeout_ms=65000),
+        runtime=SimpleNamespace(**runtime, memory_limit_mb=changed.pop("memory_limit_mb", 4096)),
+        log=SimpleNamespace(requests=True, health_check_failures=True),
+        features=SimpleNamespace(**switches),
+        http=SimpleNamespace(**pages),
+        listen=SimpleNamespace(**listen),
+        **changed,
     )
 
 
@@ -129,14 +150,15 @@ class Reply:
 
 
 class Server:
-    """A site on a socket, with a log and a client that speaks bytes."""
+    """A site on a socket, with a log and a client in bytes; ``ops`` takes the other site."""
 
-    def __init__(self, **features: bool) -> None:
+    def __init__(self, ops: bool = False, **changed: Any) -> None:
         self.relay, self.store, self.ws = FakeRelay(), FakeStore(), FakeSocket()
         self.metrics = Metrics(0.0)
-        self.site = http.make_site(
-            settings(**features), self.relay, self.store.status, self.metrics, self.ws
+        self.sites = http.make_sites(
+            settings(**changed), self.relay, self.store.status, self.metrics, self.ws
         )
+        self.site: Any = self.sites.ops if ops else self.sites.public
         self.log = io.StringIO()
         self.observer = logs.make_observer(
             SimpleNamespace(level="trace", format="json", client_address="full"),
@@ -193,6 +215,20 @@ async def http_server() -> AsyncIterator[Server]:
 
 
 @pytest_twisted.async_yield_fixture
+async def start_http_server() -> AsyncIterator[Any]:
+    """Starts servers with settings of the test's choice."""
+    started: list[Server] = []
+
+    async def start(**changed: Any) -> Server:
+        started.append(await Server(**changed).start())
+        return started[-1]
+
+    yield start
+    for server in started:
+        await server.stop()
+
+
+@pytest_twisted.async_yield_fixture
 async def bare_http_server() -> AsyncIterator[Server]:
     """One whose optional endpoints are all switched off."""
     made = await Server(
@@ -206,9 +242,9 @@ async def bare_http_server() -> AsyncIterator[Server]:
 def clocked_channel() -> tuple[Clock, Any, StringTransport]:
     """A connection to such a site in memory, and the clock that its deadlines go by."""
     clock = Clock()
-    site = http.make_site(
+    site = http.make_sites(
         settings(), FakeRelay(), FakeStore().status, Metrics(0.0), FakeSocket(), reactor=clock
-    )
+    ).public
     channel = site.buildProtocol(None)
     transport = StringTransport()
     channel.makeConnection(transport)

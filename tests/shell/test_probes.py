@@ -80,7 +80,7 @@ async def test_trap_32_metrics_give_curl_text_and_json_on_request(http_server: A
     assert b"limit_max_total_connections 100.0" in text.body
     found = await http_server("GET /metrics", headers=("Accept: application/json",))
     assert found.headers["content-type"].startswith("application/json")
-    assert found.headers["vary"] == "Accept"
+    assert found.headers["vary"] == "Origin, Accept"
     assert found.json["metrics"]["total_connections"]["type"] == "counter"
 
 

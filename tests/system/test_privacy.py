@@ -102,7 +102,7 @@ def _errors(relay, wire, room_id, token):
         "Origin": f"https://{WORD}.example",
         "User-Agent": WORD,
         "X-Forwarded-For": WORD,
-        "X-Request-Id": WORD,
+        "X-Request-Id": f"{WORD}!",
         "Cookie": WORD,
         "Sec-WebSocket-Protocol": WORD,
     }

@@ -133,6 +133,7 @@ class Metrics(Collector):
         self.http_requests = dict.fromkeys(
             ((route, status) for route in (*ROUTES, OTHER) for status in HTTP_STATUSES), 0
         )
+        self.http_rate_limited = 0
         self.rooms_spanning = 0
         self.rooms_recovered = 0
         self.leases_reaped = 0
@@ -209,6 +210,7 @@ class Metrics(Collector):
             ("ws_disconnections", "Ended WebSocket connections.", self.disconnections),
             ("bytes_received", "Bytes of WebSocket messages received.", self.bytes_received),
             ("bytes_sent", "Bytes of WebSocket messages sent.", self.bytes_sent),
+            ("http_rate_limited", "HTTP calls over the limit.", self.http_rate_limited),
             ("redis_errors", "Failed Redis commands.", self.redis_errors),
             ("redis_reconnect_attempts", "Attempts to reach Redis.", self.redis_reconnect_attempts),
             ("redis_connects", "Connections made to Redis.", self.redis_connects),

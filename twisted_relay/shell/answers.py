@@ -35,18 +35,22 @@ class Answer:
     body: bytes
     content_type: str = JSON_TYPE
     headers: Mapping[str, str] = attrs.Factory(dict)
+    is_error: bool = False
 
 
 def as_json(status: int, body: object, headers: Mapping[str, str] | None = None) -> Answer:
     """Return ``body`` as a JSON answer."""
-    return Answer(
-        status, json.dumps(body, separators=(",", ":")).encode(), JSON_TYPE, headers or {}
-    )
+    return Answer(status, _as_bytes(body), JSON_TYPE, headers or {})
+
+
+def _as_bytes(body: object) -> bytes:
+    return json.dumps(body, separators=(",", ":")).encode()
 
 
 def error(status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> Answer:
     """Return an error: a stable code, and a sentence for a person."""
-    return as_json(status, {"code": code, "message": message}, headers)
+    body = {"code": code, "message": message}
+    return Answer(status, _as_bytes(body), JSON_TYPE, headers or {}, is_error=True)
 
 
 def refusal(why: RelayError) -> Answer:
@@ -59,7 +63,7 @@ def refusal(why: RelayError) -> Answer:
         body["retryAfterMs"] = why.retry_after_ms
     elif why.code in (Code.RATE_LIMITED, Code.UNAVAILABLE):
         headers["Retry-After"] = "1"
-    return as_json(_STATUS.get(why.code, 400), body, headers)
+    return Answer(_STATUS.get(why.code, 400), _as_bytes(body), JSON_TYPE, headers, is_error=True)
 
 
 def not_found() -> Answer:
@@ -72,14 +76,29 @@ def internal_error() -> Answer:
     return error(500, "ERR_INTERNAL", "The relay failed to answer this.")
 
 
-def send(request: Request, answer: Answer) -> None:
-    """Write ``answer`` and finish; for HEAD without its body."""
+def detailed(answer: Answer, request_id: str | None, seconds: float) -> Answer:
+    """Return an error with its status, its time and its request's id (FEATURE_DETAILED_ERRORS).
+
+    That is all: what went wrong inside is for the log, where the id finds it.
+    """
+    body: dict[str, Any] = {"status": answer.status, "timestamp": int(seconds * 1000)}
+    if request_id is not None:
+        body["requestId"] = request_id
+    return attrs.evolve(answer, body=_as_bytes(json.loads(answer.body) | body))
+
+
+def send(request: Any, answer: Answer) -> None:
+    """Write ``answer`` to a `site.RelayRequest` and finish; for HEAD without its body."""
+    if answer.is_error and request.site.edge.detailed_errors:
+        answer = detailed(answer, request.request_id, request.site.desk.seconds())
     # twisted.web does not know the phrases of 426 and 429.
     request.setResponseCode(answer.status, HTTPStatus(answer.status).phrase.encode())
-    request.setHeader("Content-Type", answer.content_type)
-    request.setHeader("Content-Length", str(len(answer.body)))
+    if answer.body:
+        request.setHeader("Content-Type", answer.content_type)
+        request.setHeader("Content-Length", str(len(answer.body)))
     for name, value in answer.headers.items():
-        request.setHeader(name, value)
+        said = request.responseHeaders.getRawHeaders(name, []) if name == "Vary" else []
+        request.setHeader(name, ", ".join([*said, value]))
     # twisted.web drops the body itself for HEAD.
     request.write(answer.body)
     request.finish()
@@ -94,11 +113,15 @@ class Desk:
     seconds: Callable[[], float] = time.time
     log: Logger = attrs.Factory(lambda: Logger(namespace="twisted_relay.http"))
 
-    def bug(self, route: str, failure: Failure) -> None:
+    def bug(self, route: str, failure: Failure, request: Any) -> None:
         """Count and log an unexpected exception, once, under the route's template."""
         self.metrics.count_unhandled(route)
         self.log.failure(
-            "an HTTP request failed", failure=failure, event="unhandled_error", route=route
+            "an HTTP request failed",
+            failure=failure,
+            event="unhandled_error",
+            route=route,
+            request_id=request.request_id,
         )
 
 
@@ -106,12 +129,14 @@ class Endpoint(Resource):
     """One route. A subclass answers in ``answer``, which may await and may raise RelayError.
 
     ``route`` is the template that stands for the path in metrics and logs; ``methods`` are those
-    that are answered (HEAD comes with GET).
+    that are answered (HEAD comes with GET). ``limited`` calls count against the address that makes
+    them (MAX_HTTP_PER_IP_PER_MIN), whatever else the request asks for.
     """
 
     isLeaf = True
     route = OTHER
     methods: tuple[bytes, ...] = (b"GET", b"HEAD")
+    limited = False
 
     def __init__(self, desk: Desk) -> None:
         super().__init__()
@@ -121,37 +146,62 @@ class Endpoint(Resource):
         """Return the answer."""
         raise NotImplementedError
 
-    def render(self, request: Request) -> int:
+    def render(self, request: Any) -> int:
         """Answer ``request``, now or when the answer is there; called by twisted.web."""
         if getattr(request, "postpath", None):
             # A leaf is asked for whatever is below it, too; nothing is.
             return NotFound(self.desk).render(request)
-        if request.method not in self.methods:
-            allow = b", ".join(self.methods).decode()
-            self._finish(
-                request,
-                error(405, "ERR_METHOD_NOT_ALLOWED", f"Allowed here: {allow}.", {"Allow": allow}),
-            )
+        at_once = self._over_limit(request) or self._about_methods(request)
+        if at_once is not None:
+            self._finish(request, at_once)
             return NOT_DONE_YET
         began = self.desk.seconds()
         gone: list[Failure] = []
         # A client that leaves does not stop the work, only the answer.
         request.notifyFinish().addErrback(gone.append)
         work = Deferred.fromCoroutine(self.answer(request))
-        work.addErrback(self._explained)
+        work.addErrback(self._explained, request)
         work.addCallback(lambda answer: None if gone else self._finish(request, answer, began))
-        work.addErrback(lambda failure: self.desk.bug(self.route, failure))
+        work.addErrback(lambda failure: self.desk.bug(self.route, failure, request))
         return NOT_DONE_YET
 
-    def _explained(self, failure: Failure) -> Answer:
+    def _over_limit(self, request: Any) -> Answer | None:
+        edge = request.site.edge
+        wait = edge.wait_seconds(request.caller, self.desk.seconds()) if self.limited else None
+        if wait is None:
+            return None
+        self.desk.metrics.http_rate_limited += 1
+        self.desk.log.warn(
+            "HTTP rate limit exceeded",
+            event="http_rate_limit",
+            route=self.route,
+            client_address=request.caller,
+            request_id=request.request_id,
+        )
+        message = "There are too many calls from this address; wait a little."
+        return self._refusal(RelayError(Code.RATE_LIMITED, message, retry_after_ms=wait * 1000))
+
+    def _about_methods(self, request: Any) -> Answer | None:
+        """The answer to what is asked about methods, or with one that is none of this route's."""
+        allow = b", ".join(self.methods).decode()
+        granted = request.site.edge.preflight(request, allow)
+        if granted is not None:
+            return Answer(204, b"", headers=granted)
+        if request.method in self.methods:
+            return None
+        return error(405, "ERR_METHOD_NOT_ALLOWED", f"Allowed here: {allow}.", {"Allow": allow})
+
+    def _explained(self, failure: Failure, request: Any) -> Answer:
         if isinstance(failure.value, RelayError):
-            code = failure.value.code.value
-            self.desk.metrics.errors_sent[code] += 1
-            return refusal(failure.value)
-        self.desk.bug(self.route, failure)
+            return self._refusal(failure.value)
+        self.desk.bug(self.route, failure, request)
         return internal_error()
 
-    def _finish(self, request: Request, answer: Answer, began: float | None = None) -> None:
+    def _refusal(self, why: RelayError) -> Answer:
+        self.desk.metrics.errors_sent[why.code.value] += 1
+        return refusal(why)
+
+    def _finish(self, request: Any, answer: Answer, began: float | None = None) -> None:
         if self.desk.log_requests:
             method = request.method if request.method in _METHODS else b"OTHER"
             took = 0.0 if began is None else self.desk.seconds() - began
@@ -162,6 +212,7 @@ class Endpoint(Resource):
                 route=self.route,
                 status=answer.status,
                 duration_ms=round(took * 1000, 3),
+                request_id=request.request_id,
             )
         self.desk.metrics.count_http(self.route, answer.status)
         send(request, answer)
@@ -170,7 +221,11 @@ class Endpoint(Resource):
 class NotFound(Endpoint):
     """Whatever path has no endpoint: 404 for every method."""
 
-    def render(self, request: Request) -> int:
+    def __init__(self, desk: Desk, limited: bool = False) -> None:
+        super().__init__(desk)
+        self.limited = limited
+
+    def render(self, request: Any) -> int:
         """Answer 404."""
-        self._finish(request, not_found())
+        self._finish(request, self._over_limit(request) or not_found())
         return NOT_DONE_YET

@@ -46,7 +46,7 @@ class Cors:
 
     def preflight(self, origin: str, methods: str) -> dict[str, str]:
         """Return what is added to those where a browser asks before it calls."""
-        found = {"Vary": "Origin, Access-Control-Request-Method, Access-Control-Request-Headers"}
+        found = {"Vary": "Access-Control-Request-Method, Access-Control-Request-Headers"}
         if self.origins is None or origin in self.origins:
             found["Access-Control-Allow-Methods"] = methods
             found["Access-Control-Allow-Headers"] = _HEADERS

@@ -17,8 +17,6 @@ from twisted_relay.shell.callers import Callers
 from twisted_relay.shell.cors import Cors
 from twisted_relay.shell.headers import request_id, security_headers, strict_transport
 
-_NO_HEADERS: Mapping[str, str] = {}
-
 
 @attrs.define
 class Edge:
@@ -36,8 +34,8 @@ class Edge:
 
     callers: Callers
     calls: AddressBuckets | None = None
-    plain: Mapping[str, str] = _NO_HEADERS
-    over_tls: Mapping[str, str] = _NO_HEADERS
+    plain: Mapping[str, str] = attrs.Factory(dict)
+    over_tls: Mapping[str, str] = attrs.Factory(dict)
     cors: Cors | None = None
     request_ids: bool = True
     detailed_errors: bool = False
@@ -72,19 +70,28 @@ class Edge:
         return None if wait is None else max(1, math.ceil(wait))
 
 
-def make_edge(settings: Settings) -> Edge:
-    """Return the rules of the public port."""
+def make_edge(settings: Settings, before: Edge | None = None) -> Edge:
+    """Return the rules of the public port; what was counted by those ``before`` counts on."""
     features, http = settings.features, settings.http
-    limited = features.ip_tracking
+    most = settings.admission.max_http_per_ip_per_min
+    calls = AddressBuckets(most) if features.ip_tracking else None
+    if before is not None and before.calls is not None and calls is not None:
+        calls = before.calls
+        calls.change(most)
     return Edge(
         Callers(Trust(settings.listen.trust_proxy)),
-        AddressBuckets(settings.admission.max_http_per_ip_per_min) if limited else None,
+        calls,
         security_headers(http) if features.security_headers else {},
         strict_transport(http) if features.security_headers else {},
         Cors(http.cors_allowed_origins, http.cors_allow_credentials) if features.cors else None,
         features.request_id,
         features.detailed_errors,
     )
+
+
+def make_ops_edge(settings: Settings) -> Edge:
+    """Return the rules of the port for operators: as the public ones, for no page and no room."""
+    return attrs.evolve(make_edge(settings), cors=None, calls=None)
 
 
 def _origin(request: Request) -> str | None:

@@ -18,7 +18,6 @@ from twisted_relay.core.admission import Refusal, Refused
 from twisted_relay.engine.metrics import Metrics
 from twisted_relay.shell.answers import Answer, error, not_found, send
 from twisted_relay.shell.handshake import handshake_fault
-from twisted_relay.shell.http import client_host
 from twisted_relay.shell.websocket import RelayFactory, RelayProtocol
 
 
@@ -29,11 +28,13 @@ class _AdmittedFactory:
     factory: RelayFactory
     address_key: str
     client_address: str
+    headers: dict[str, str]
 
     def buildProtocol(self, address: IAddress) -> RelayProtocol:
         protocol: Any = self.factory.buildProtocol(address)
         protocol.address_key = self.address_key
         protocol.client_address = self.client_address
+        protocol.answer_headers = self.headers
         return cast(RelayProtocol, protocol)
 
 
@@ -64,7 +65,7 @@ class AdmissionResource:
         if fault is not None:
             self._send(request, fault)
             return NOT_DONE_YET
-        address = client_host(request)
+        address = request.caller
         key = addresses.limit_key(address)
         origin = request.getHeader(b"origin")
         factory = self._factory
@@ -77,7 +78,7 @@ class AdmissionResource:
         if refusal is not None:
             self._refuse(request, refusal, address)
             return NOT_DONE_YET
-        resource = WebSocketResource(_AdmittedFactory(factory, key, address))
+        resource = WebSocketResource(_AdmittedFactory(factory, key, address, _said(request)))
         answer = resource.render(request)
         if answer is NOT_DONE_YET:
             # The channel has given its transport away. It and the request hold each other: without
@@ -98,9 +99,16 @@ class AdmissionResource:
             event="connection_rejected",
             reason=why.reason,
             client_address=address,
+            request_id=request.request_id,
         )
         headers = {"Retry-After": str(refusal.retry_after)} if refusal.retry_after else {}
         self._send(request, error(why.status, _HTTP_CODES[why], why.message, headers))
+
+
+def _said(request: Any) -> dict[str, str]:
+    """The headers that every answer has, for the one that Autobahn writes."""
+    found = request.responseHeaders.getAllRawHeaders()
+    return {name.decode("ascii"): values[0].decode("latin-1") for name, values in found}
 
 
 #: An operator greps for "too many connections".

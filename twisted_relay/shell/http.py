@@ -1,14 +1,15 @@
 # mypy: allow-untyped-calls
 # (twisted.web has no annotations for most of what is called and inherited here.)
-"""The HTTP calls of the port: rooms, the probes, and the way to ``/ws``."""
+"""The HTTP calls: rooms, the probes, and the way to ``/ws``; and which of them are where."""
 
 from __future__ import annotations
 
 import hashlib
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
+import attrs
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.http import Request as BaseRequest
 from twisted.web.resource import IResource, Resource
@@ -27,8 +28,9 @@ from twisted_relay.shell.answers import (
     NotFound,
     as_json,
 )
+from twisted_relay.shell.edge import make_edge, make_ops_edge
 from twisted_relay.shell.memory import memory_reader
-from twisted_relay.shell.probes import Vitals, add_probes, configured_limits
+from twisted_relay.shell.probes import Probes, Vitals, configured_limits
 from twisted_relay.shell.site import RelaySite
 
 
@@ -41,30 +43,23 @@ class RoomCalls(Protocol):
     async def room_token(self, room_id: str) -> tuple[str, int]: ...
 
 
-def client_host(request: BaseRequest) -> str:
-    """Return the host of the peer, or what stands for it on a socket without addresses."""
-    return str(getattr(request.getClientAddress(), "host", ""))
-
-
 class Rooms(Endpoint):
     """``POST /rooms``, and the way to ``/rooms/ID/token``."""
 
     isLeaf = False
     route = "/rooms"
     methods = (b"POST",)
+    limited = True
 
-    def __init__(
-        self, desk: Desk, relay: RoomCalls, address_of: Callable[[BaseRequest], str]
-    ) -> None:
+    def __init__(self, desk: Desk, relay: RoomCalls) -> None:
         super().__init__(desk)
         self._relay = relay
-        self._address_of = address_of
 
-    async def answer(self, request: BaseRequest) -> Answer:
+    async def answer(self, request: Any) -> Answer:
         """Create an empty room. ``fingerprint`` may be shown where the id may not."""
         if self._relay.draining:
             raise RelayError(Code.UNAVAILABLE, "This instance is about to stop; try again.")
-        room_id = await self._relay.create_empty_room(limit_key(self._address_of(request)))
+        room_id = await self._relay.create_empty_room(limit_key(request.caller))
         fingerprint = hashlib.sha256(room_id.encode()).hexdigest()[:12]
         return as_json(200, {"roomId": room_id, "fingerprint": fingerprint})
 
@@ -73,13 +68,14 @@ class Rooms(Endpoint):
         if request.postpath == [b"token"] and path:
             request.postpath = []
             return RoomToken(self.desk, self._relay, path)
-        return NotFound(self.desk)
+        return NotFound(self.desk, limited=True)
 
 
 class RoomToken(Endpoint):
     """``GET /rooms/ID/token``: a join token for a room that exists."""
 
     route = "/rooms/{id}/token"
+    limited = True
 
     def __init__(self, desk: Desk, relay: RoomCalls, room_id: bytes) -> None:
         super().__init__(desk)
@@ -107,18 +103,34 @@ class Root(Resource):
         return NotFound(self._desk)
 
 
-def make_site(
+@attrs.frozen
+class Sites:
+    """The sites of a relay: ``public``, and ``ops`` where OPS_ENDPOINT asks for one."""
+
+    public: RelaySite
+    ops: RelaySite | None
+
+    def change(self, settings: Settings) -> None:
+        """Go by other settings from the next request on."""
+        self.public.edge = make_edge(settings, self.public.edge)
+        if self.ops is not None:
+            self.ops.edge = make_ops_edge(settings)
+
+
+def make_sites(
     settings: Settings,
     relay: RoomCalls,
     status: Callable[[], StoreStatus],
     metrics: Metrics,
     ws: IResource,
     *,
-    address_of: Callable[[BaseRequest], str] = client_host,
     now: Callable[[], float] = time.time,
     reactor: IReactorTime | None = None,
-) -> RelaySite:
-    """Return the site for the relay's port.
+) -> Sites:
+    """Return what is served, and where.
+
+    With OPS_ENDPOINT, /metrics and /health are on that site alone; /live, /ready and /healthz,
+    which load balancers and supervisors ask for, are on both.
 
     Args:
         settings: which endpoints are served, the limits to report, what is logged.
@@ -126,25 +138,37 @@ def make_site(
         status: says at once how the store is.
         metrics: what /metrics shows; given its limits and build here.
         ws: the resource that ``/ws`` is.
-        address_of: gives the client's address, which limits count by.
         now: Unix time in seconds.
         reactor: for the deadlines.
     """
+    runtime = settings.runtime
     metrics.limits = configured_limits(settings.session, settings.admission, settings.rooms)
-    metrics.build = {"version": __version__, "service_version": settings.runtime.service_version}
+    metrics.build = {
+        "version": __version__,
+        "service_version": runtime.service_version,
+        "deployment_env": runtime.deployment_env,
+    }
     vitals = Vitals(
         metrics=metrics,
         registry=make_registry(metrics),
         status=status,
-        memory=memory_reader(settings.runtime.memory_limit_mb),
+        memory=memory_reader(runtime.memory_limit_mb),
         draining=lambda: relay.draining,
         now=now,
-        version=settings.runtime.service_version,
-        instance_id=settings.runtime.instance_id,
+        version=runtime.service_version,
+        instance_id=runtime.instance_id,
     )
     desk = Desk(metrics, settings.log.requests, now)
+    keep_alive = settings.http.keep_alive_timeout_ms / 1000
+    probes = Probes(desk, vitals, settings.features, settings.log.health_check_failures)
+    apart = settings.listen.ops_endpoint is not None
     root = Root(desk)
     root.putChild(b"ws", ws)
-    root.putChild(b"rooms", Rooms(desk, relay, address_of))
-    add_probes(root, desk, vitals, settings.features)
-    return RelaySite(root, desk, settings.http.keep_alive_timeout_ms / 1000, reactor)
+    root.putChild(b"rooms", Rooms(desk, relay))
+    probes.add(root, details=not apart)
+    public = RelaySite(root, desk, make_edge(settings), keep_alive, reactor)
+    if not apart:
+        return Sites(public, None)
+    ops_root = Root(desk)
+    probes.add(ops_root, details=True)
+    return Sites(public, RelaySite(ops_root, desk, make_ops_edge(settings), keep_alive, reactor))

@@ -1,12 +1,16 @@
-"""/live, /ready, /health, /healthz and /metrics. Each reads values; none waits, none logs."""
+"""/live, /ready, /health, /healthz and /metrics. Each reads values; none waits.
+
+None logs a request; of a check that fails the log is told when that begins and ends.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 import attrs
 from prometheus_client.registry import CollectorRegistry
+from twisted.logger import Logger
 from twisted.web.http import Request
 from twisted.web.resource import Resource
 
@@ -20,6 +24,7 @@ from twisted_relay.engine.metrics import (
     exposition_text,
 )
 from twisted_relay.shell.answers import Answer, Desk, Endpoint, as_json
+from twisted_relay.shell.logs import Throttle
 
 
 @attrs.frozen
@@ -73,14 +78,58 @@ class Probe(Endpoint):
         self.vitals = vitals
 
 
+class FailureLog:
+    """Says which checks of /health fail: when one begins to, each minute of it, when it ends.
+
+    Probes come every few seconds, from several sides; a line for each would drown the log.
+    """
+
+    _log = Logger()
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._failing: set[str] = set()
+        self._throttle = Throttle(60.0)
+
+    def heard(self, checks: Mapping[str, Mapping[str, Any]]) -> None:
+        """Take note of the checks as /health shows them."""
+        for name, check in checks.items():
+            fails = check["status"] == "fail"
+            if not fails and name in self._failing:
+                self._failing.discard(name)
+                self._log.info(
+                    "the health check of {check} passes again", event="health_check", check=name
+                )
+            elif fails and self._is_due(name):
+                self._log.warn(
+                    "the health check of {check} fails: {reason}",
+                    event="health_check",
+                    check=name,
+                    reason=check["message"],
+                )
+
+    def _is_due(self, name: str) -> bool:
+        if name not in self._failing:
+            self._failing.add(name)
+            self._throttle = Throttle(60.0)
+        return self._throttle.admit(name, self._now()) is not None
+
+
 class Health(Probe):
     """The detailed state, for people and alerts."""
 
     route = "/health"
 
+    def __init__(self, desk: Desk, vitals: Vitals, failures: FailureLog | None = None) -> None:
+        super().__init__(desk, vitals)
+        self._failures = failures
+
     async def answer(self, request: Request) -> Answer:
         """Return 200, or 503 if unhealthy."""
-        return as_json(*health.health(self.vitals.facts()))
+        status, body = health.health(self.vitals.facts())
+        if self._failures is not None:
+            self._failures.heard(body["checks"])
+        return as_json(status, body)
 
 
 class Ready(Probe):
@@ -170,14 +219,26 @@ class ProbeSwitches(Protocol):
     def metrics_endpoint(self) -> bool: ...
 
 
-def add_probes(root: Resource, desk: Desk, vitals: Vitals, features: ProbeSwitches) -> None:
-    """Put the probes that are switched on under ``root``."""
-    vitals.connect_metrics()
-    root.putChild(b"live", Live(desk, vitals))
-    root.putChild(b"healthz", Healthz(desk, vitals))
-    if features.health_endpoint:
-        root.putChild(b"health", Health(desk, vitals))
-    if features.readiness_endpoint:
-        root.putChild(b"ready", Ready(desk, vitals))
-    if features.metrics_endpoint:
-        root.putChild(b"metrics", MetricsPage(desk, vitals))
+class Probes:
+    """The probes that are switched on, for any number of sites."""
+
+    def __init__(
+        self, desk: Desk, vitals: Vitals, switches: ProbeSwitches, log_failures: bool
+    ) -> None:
+        self._desk = desk
+        self._vitals = vitals
+        self._switches = switches
+        self._failures = FailureLog(vitals.now) if log_failures else None
+        vitals.connect_metrics()
+
+    def add(self, root: Resource, details: bool) -> None:
+        """Put them under ``root``; /health and /metrics only with ``details``."""
+        desk, vitals, switches = self._desk, self._vitals, self._switches
+        root.putChild(b"live", Live(desk, vitals))
+        root.putChild(b"healthz", Healthz(desk, vitals))
+        if switches.readiness_endpoint:
+            root.putChild(b"ready", Ready(desk, vitals))
+        if details and switches.health_endpoint:
+            root.putChild(b"health", Health(desk, vitals, self._failures))
+        if details and switches.metrics_endpoint:
+            root.putChild(b"metrics", MetricsPage(desk, vitals))

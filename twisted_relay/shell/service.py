@@ -25,7 +25,7 @@ from twisted_relay.engine.relay import Environment, Relay
 from twisted_relay.shell import logs, notify, transport
 from twisted_relay.shell.backing import make_backing
 from twisted_relay.shell.entrance import AdmissionResource
-from twisted_relay.shell.http import make_site
+from twisted_relay.shell.http import make_sites
 from twisted_relay.shell.probes import configured_limits
 from twisted_relay.shell.reload import Reload, on_hangup, say
 from twisted_relay.shell.websocket import RelayFactory
@@ -103,13 +103,14 @@ class RelayService(service.MultiService):
             settings.session.max_ws_msg_bytes,
             self._fast_path,
         )
-        self.site: Site = make_site(
+        self._sites = make_sites(
             settings,
             self.relay,
             self.backing.status,
             self.metrics,
             AdmissionResource(self._factory, self.metrics),
         )
+        self.site: Site = self._sites.public
         self._reload = None if read is None else Reload(loaded, read, self._take_up)
         self._no_hangup: Callable[[], None] = lambda: None
         self.port: IListeningPort | None = None
@@ -175,6 +176,7 @@ class RelayService(service.MultiService):
         keys = bus_keys(tokens.secret, tokens.old_secrets) if tokens.secret else ()
         self.relay.change(limits, settings.rooms, keys)
         self._admission.change(settings.admission)
+        self._sites.change(settings)
         self._factory.change(limits.max_ws_msg_bytes)
         self.metrics.limits = configured_limits(limits, settings.admission, settings.rooms)
         if self._observer is not None:

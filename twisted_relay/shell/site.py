@@ -23,6 +23,7 @@ from twisted.web.server import Request as ServerRequest
 
 from twisted_relay.engine.metrics import OTHER
 from twisted_relay.shell.answers import Answer, Desk, error, internal_error, send
+from twisted_relay.shell.edge import Edge
 
 REQUEST_SECONDS = 10.0
 """A request must have arrived whole within this time."""
@@ -31,7 +32,6 @@ MAX_BODY_BYTES = 64 * 1024
 MAX_SWALLOWED_BYTES = 1024 * 1024
 """Past this, the connection is ended instead of read on."""
 
-_HEADERS = (("X-Content-Type-Options", "nosniff"), ("Cache-Control", "no-store"))
 #: The part of an absolute-form target that is not the path (RFC 9112 section 3.2.2).
 _ABSOLUTE = re.compile(rb"^https?://[^/]+", re.IGNORECASE)
 
@@ -43,6 +43,9 @@ class RelayRequest(ServerRequest):
     channel: RelayChannel
     received = 0
     refused = False
+    caller = ""
+    """The client's address, as far as proxies are believed."""
+    request_id: str | None = None
 
     def gotLength(self, length: int | None) -> None:
         """Take no file for the body, however long; called by twisted.web."""
@@ -67,8 +70,7 @@ class RelayRequest(ServerRequest):
         """
         self.site = self.channel.site
         self.setHeader(b"Date", datetimeToString())
-        for name, value in _HEADERS:
-            self.setHeader(name, value)
+        self.site.edge.begin(self, self.site.desk.seconds())
         path = _ABSOLUTE.sub(b"", self.path)
         if not path.startswith(b"/"):
             self._reply(error(400, "ERR_BAD_REQUEST", "The path must begin with a slash."))
@@ -90,7 +92,7 @@ class RelayRequest(ServerRequest):
 
     def processingFailed(self, reason: Failure) -> Failure:
         """Answer 500 without a word about the bug; called by twisted.web."""
-        self.site.desk.bug("/ws" if self.path == b"/ws" else "other", reason)
+        self.site.desk.bug("/ws" if self.path == b"/ws" else OTHER, reason, self)
         # A resource that took the transport over has also taken the answer over.
         if not self.finished and getattr(self.channel, "transport", None) is not None:
             self._reply(internal_error())
@@ -107,6 +109,7 @@ class RelayChannel(HTTPChannel):
 
     site: RelaySite
     _idle = False
+    _ending = False
 
     def resetTimeout(self) -> None:
         """Called for each piece of data: which does not prolong the deadline of a request."""
@@ -128,6 +131,13 @@ class RelayChannel(HTTPChannel):
         else:
             super().allHeadersReceived()
 
+    def loseConnection(self) -> None:
+        """End, when what was written is taken; who does not take it in time is cut off."""
+        if not self._ending:
+            self._ending = True
+            self.setTimeout(REQUEST_SECONDS)
+        super().loseConnection()
+
     def refuse(self, answer: Answer) -> None:
         """Answer outside of any request, and end the connection."""
         if self.transport is None:
@@ -137,7 +147,10 @@ class RelayChannel(HTTPChannel):
             f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}",
             f"Content-Type: {answer.content_type}",
             f"Content-Length: {len(answer.body)}",
-            *(f"{name}: {value}" for name, value in _HEADERS),
+            *(
+                f"{name}: {value}"
+                for name, value in self.site.edge.headers(self.isSecure()).items()
+            ),
             "Connection: close",
         ]
         self.transport.write("\r\n".join(head).encode() + b"\r\n\r\n" + answer.body)
@@ -156,12 +169,18 @@ class RelaySite(Site):
     protocol = RelayChannel  # type: ignore[assignment] # the channel itself, without HTTP/2
 
     def __init__(
-        self, root: Resource, desk: Desk, keep_alive_seconds: float, reactor: IReactorTime | None
+        self,
+        root: Resource,
+        desk: Desk,
+        edge: Edge,
+        keep_alive_seconds: float,
+        reactor: IReactorTime | None,
     ) -> None:
         super().__init__(
             root, requestFactory=RelayRequest, timeout=REQUEST_SECONDS, reactor=reactor
         )
         self.desk = desk
+        self.edge = edge
         self.keep_alive_seconds = keep_alive_seconds
 
     def startFactory(self) -> None:

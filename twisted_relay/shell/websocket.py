@@ -37,14 +37,17 @@ class RelayProtocol(WebSocketServerProtocol):
     maxMessagePayloadSize: int
     address_key = ""
     client_address = ""
+    answer_headers: dict[str, str] | None = None
+    """What the answer to the handshake says besides the handshake; forgotten after it."""
     _client: Client | None = None
     _fragments = 0
     _pong_due = False
     _released = False
 
-    def onConnect(self, request: Any) -> str | None:
+    def onConnect(self, request: Any) -> tuple[str | None, dict[str, str]]:
         # Nothing here may raise: Autobahn would tell the client the exception's text.
-        return SUBPROTOCOL if SUBPROTOCOL in request.protocols else None
+        headers, self.answer_headers = self.answer_headers, None
+        return (SUBPROTOCOL if SUBPROTOCOL in request.protocols else None), headers or {}
 
     def onOpen(self) -> None:
         # Twisted's HTTP channel is still registered as the producer of a connection that it has
@@ -225,9 +228,8 @@ class RelayFactory(WebSocketServerFactory):
             # False: a close frame with the right code instead of a reset connection.
             failByDrop=False,
             webStatus=False,
-            # Origins are checked at admission; Autobahn's own default would refuse "null".
+            # Origins are checked at admission.
             allowedOrigins=["*"],
-            allowNullOrigin=True,
             tcpNoDelay=True,
         )
         self.change(max_message_bytes)
@@ -235,7 +237,10 @@ class RelayFactory(WebSocketServerFactory):
     def change(self, max_message_bytes: int) -> None:
         """Build protocols with another MAX_WS_MSG_BYTES from now on."""
         self.setProtocolOptions(
-            maxMessagePayloadSize=max_message_bytes, maxFramePayloadSize=max_message_bytes
+            maxMessagePayloadSize=max_message_bytes,
+            maxFramePayloadSize=max_message_bytes,
+            # The one option that each call sets back to its default, which would refuse "null".
+            allowNullOrigin=True,
         )
         self.protocol = _with_options_of(self, self._kind) if self.fast_path else self._kind
 
