@@ -69,6 +69,7 @@ FIELDS = (
     "policy",
     "port",
     "reason",
+    "request_id",
     "retry_in_ms",
     "rooms",
     "route",
