@@ -1,15 +1,20 @@
-"""SIGHUP, from outside: what a running relay takes up from its `.env`, and what it says of the rest."""
+"""SIGHUP, from outside: what a relay takes up from its `.env`, and what it says of the rest."""
 
 from __future__ import annotations
 
 import json
+import os
+import re
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+ROOT = Path(__file__).resolve().parents[2]
 NEW_SECRET = "another-secret-made-up-for-these-tests-0002"
 SHARED_SECRET = "a-secret-made-up-for-the-system-tests-0001"
 #: Empty in the environment, so that the file has its say.
@@ -153,3 +158,75 @@ def test_a_secret_is_changed_without_a_restart(reloading: Any, wire: Any) -> Non
     assert dan.refused() == "ERR_TOKEN_MAC"
     dan.join(room, leftover)
     ada.say(room)
+
+
+def test_a_daemon_finds_its_file_again_and_lives_on(wire: Any, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("MAX_CONNS_PER_IP=9\n")
+    (tmp_path / "elsewhere").mkdir()
+    run = "from twisted.scripts.twistd import run; run()"
+    pid_file, log = tmp_path / "relay.pid", tmp_path / "relay.log"
+    options = [f"--pidfile={pid_file}", f"--logfile={log}", "--rundir=elsewhere"]
+    subprocess.run(
+        [sys.executable, "-c", run, *options, "relay", "--host", "127.0.0.1", "--port", "0"],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
+        check=True,
+        timeout=60,
+    )
+    wire.poll(lambda: pid_file.exists() and "listening" in log.read_text(), "the daemon")
+    pid = int(pid_file.read_text())
+    try:
+        (tmp_path / ".env").write_text("MAX_CONNS_PER_IP=8\n")
+        os.kill(pid, signal.SIGHUP)
+        wire.poll(lambda: "reloaded; taken up: MAX_CONNS_PER_IP" in log.read_text(), "a reload")
+        [port] = re.findall(r'"port":(\d+)', log.read_text())
+        assert wire.http(int(port), "GET", "/live").status == 200
+    finally:
+        os.kill(pid, signal.SIGTERM)
+    wire.poll(lambda: not pid_file.exists(), "the daemon's end")
+
+
+def test_instances_change_their_secret_one_after_another_and_nobody_notices(
+    wire: Any, redis_server: Any, tmp_path: Path
+) -> None:
+    relays, files = [], []
+    for name in ("left", "right"):
+        files.append(tmp_path / name / ".env")
+        files[-1].parent.mkdir()
+        files[-1].write_text(f"JOIN_TOKEN_SECRET={SHARED_SECRET}\n")
+        relays.append(
+            wire.RelayProcess(tmp_path / name, JOIN_TOKEN_SECRET="", REDIS_URL=redis_server.url)
+        )
+    left, right = relays
+    try:
+        for relay in relays:
+            wire.poll(lambda relay=relay: relay.ready, "ready")
+        room, [ada] = left.room()
+        first = left.http_token(room)
+        ben = right.connect()
+        ben.join(room, first)
+        steps = (
+            f"JOIN_TOKEN_SECRET={SHARED_SECRET}\nJOIN_TOKEN_SECRETS_OLD={NEW_SECRET}\n",
+            f"JOIN_TOKEN_SECRET={NEW_SECRET}\nJOIN_TOKEN_SECRETS_OLD={SHARED_SECRET}\n",
+        )
+        said = 0
+        for step, text in enumerate(steps, 1):
+            for relay, file in zip(relays, files, strict=True):
+                file.write_text(text)
+                relay.process.send_signal(signal.SIGHUP)
+                wire.poll(lambda relay=relay, n=step: relay.out.count('"reloaded"') == n, "reload")
+                # Between any two of these both sides hear each other.
+                for speaker, listener in ((ada, ben), (ben, ada)):
+                    said += 1
+                    text_said = f"bWVzc2FnZQ{said:04}"
+                    speaker.say(room, text_said)
+                    while listener.until("APP_MSG")["body"]["ciphertextB64"] != text_said:
+                        pass
+        cat = left.connect()
+        cat.join(room, right.http_token(room))
+        for relay in relays:
+            assert relay.metrics()["bus_messages_refused_total"] == 0
+    finally:
+        for relay in relays:
+            relay.stop()
+    assert left.err == right.err == ""

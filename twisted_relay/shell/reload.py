@@ -38,7 +38,7 @@ class Reload:
         loaded: what the process started with.
         read: reads and checks the settings again; raises SettingsError.
         take_up: puts settings in force as a whole; cannot fail.
-        certificates: read again at each reload; None where there are none.
+        certificates: what is read again at each reload; None where there are none.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Reload:
         loaded: Loaded,
         read: Callable[[], Loaded],
         take_up: Callable[[Settings], None],
-        certificates: Certificates | None = None,
+        certificates: Callable[[], Certificates | None] = lambda: None,
     ) -> None:
         self._in_force = loaded.settings
         self._told = loaded.notices
@@ -59,7 +59,8 @@ class Reload:
         try:
             wanted = self._read()
             found = reloaded(self._in_force, wanted.settings)
-            swap = self._certificates.prepare() if self._certificates is not None else None
+            certificates = self._certificates()
+            swap = None if certificates is None else certificates.prepare()
         except (SettingsError, ValueError) as fault:
             _log.error(
                 "not reloaded, everything stays as it was: {fault}",
