@@ -20,9 +20,9 @@ from twisted.python import log
 from twisted_relay.shell import transport
 from twisted_relay.shell.transport import (
     PromptServer,
+    Turns,
     counts_unsent,
     misfit,
-    quicken,
     send_at_once,
     unsent_bytes,
 )
@@ -283,12 +283,15 @@ def test_a_port_that_is_no_tcp_port_stays_as_it_is():
 # The reactor's turn.
 
 
-@pytest.fixture
-def quick():
-    undo = quicken(reactor)
+@pytest_twisted.async_yield_fixture
+async def quick():
+    turns = Turns(reactor)
+    turns.start()
+    # The turn in which this fixture is made is not one of them.
+    await deferLater(reactor, 0)
     assert reactor.doIteration is vars(reactor)["doIteration"]
-    yield reactor
-    undo()
+    yield turns
+    turns.stop()
     assert "doIteration" not in vars(reactor)
 
 
@@ -346,11 +349,76 @@ async def test_whom_an_earlier_event_of_the_turn_took_out_gets_none(quick):
         assert len(heard) == 1
 
 
+@pytest_twisted.ensureDeferred
+async def test_what_is_to_come_soon_comes_after_the_events_of_the_turn_and_before_the_next(quick):
+    async with connection() as (one, first, peer), connection() as (two, second, other_peer):
+        heard, done = [], Deferred()
+
+        def data_received(data):
+            heard.append("event")
+            quick.soon(lambda: heard.append("soon"))
+            quick.soon(lambda: quick.soon(lambda: heard.append("sooner than the next turn")))
+            reactor.callLater(0, done.callback, None) if not done.called else None
+            first.dataReceived = second.dataReceived = lambda data: heard.append("event")
+
+        first.dataReceived = second.dataReceived = data_received
+        one.stopReading()
+        two.stopReading()
+        peer.send(b"text")
+        other_peer.send(b"text")
+        await deferLater(reactor, 0.02)
+        one.startReading()
+        two.startReading()
+        await done
+        assert heard == ["event", "event", "soon", "sooner than the next turn"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_a_timer_wants_soon_does_not_wait_for_an_event(quick):
+    done = Deferred()
+    reactor.callLater(0, quick.soon, lambda: done.callback("done"))
+    assert await done == "done"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_timer_that_is_set_at_the_end_of_a_turn_is_in_time(quick):
+    done = Deferred()
+    late = reactor.callLater(5, done.callback, "late")
+    reactor.callLater(0, quick.soon, lambda: reactor.callLater(0.01, done.callback, "in time"))
+    assert await done == "in time"
+    late.cancel()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_bug_in_what_comes_soon_is_logged_and_the_rest_comes(quick, no_unseen_failures):
+    done = Deferred()
+    quick.soon(lambda: 1 / 0)
+    quick.soon(lambda: done.callback("done"))
+    assert await done == "done"
+    assert [event["log_failure"].type for event in no_unseen_failures] == [ZeroDivisionError]
+    no_unseen_failures.clear()
+
+
+@pytest_twisted.ensureDeferred
+async def test_before_the_start_and_after_the_end_what_is_to_come_soon_comes_on_a_timer():
+    turns, done = Turns(reactor), [Deferred() for _ in range(3)]
+    turns.soon(lambda: done[0].callback(0))
+    assert await done[0] == 0
+    turns.start()
+    await deferLater(reactor, 0)
+    turns.soon(lambda: done[1].callback(1))
+    turns.stop()
+    turns.soon(lambda: done[2].callback(2))
+    assert [await each for each in done[1:]] == [1, 2]
+
+
 def test_a_reactor_of_another_kind_or_changed_by_others_stays_as_it_is(quick):
-    turn = quick.doIteration
-    quicken(quick)()
-    assert quick.doIteration is turn
+    turn = reactor.doIteration
+    another = Turns(reactor)
+    another.start()
+    another.stop()
+    assert reactor.doIteration is turn
     for other in (Clock(), MemoryReactor()):
         before = dict(vars(other))
-        quicken(other)()
+        Turns(other).start()
         assert vars(other) == before

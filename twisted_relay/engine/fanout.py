@@ -10,6 +10,7 @@ order in which it was said.
 from __future__ import annotations
 
 import collections
+import functools
 from collections.abc import Callable
 
 from twisted.internet.interfaces import IReactorTime
@@ -27,6 +28,7 @@ class Fanout:
         most_unsent: bytes that may wait for a client's network when more come for it; None for
             no bound.
         too_slow: called with a client for which more waits.
+        soon: calls a function at the end of the reactor's turn; by default a timer of the clock.
     """
 
     def __init__(
@@ -35,11 +37,13 @@ class Fanout:
         metrics: Metrics,
         most_unsent: int | None,
         too_slow: Callable[[Client], None],
+        soon: Callable[[Callable[[], None]], object] | None = None,
     ) -> None:
         self._clock = clock
         self._metrics = metrics
         self.most_unsent = most_unsent
         self._too_slow = too_slow
+        self._soon = soon or functools.partial(clock.callLater, 0)
         #: Rooms with something in the queue; one whose queue was let go earlier does no harm.
         self._due: collections.deque[LocalRoom] = collections.deque()
 
@@ -52,7 +56,7 @@ class Fanout:
             due = self._due
             due.append(room)
             if len(due) == 1:
-                self._clock.callLater(0, self._end_turn)
+                self._soon(self._end_turn)
 
     def flush(self, room: LocalRoom) -> None:
         """Let go what the room's members are still to hear."""
@@ -62,13 +66,22 @@ class Fanout:
         room.queue = []
         whole = queue[0][0] if len(queue) == 1 else b"".join([frame for frame, _ in queue])
         skipped = {skip for _, skip in queue if skip is not None}
+        most, sent = self.most_unsent, 0
+        # `_write` is written out here: ten calls for each message count.
         for member in tuple(room.members.values()):
+            client = member.client
             if skipped and member in skipped:
                 own = b"".join([frame for frame, skip in queue if skip is not member])
                 if own:
-                    self._write(member.client, own)
+                    self._write(client, own)
+            elif client.cut_off:
+                continue
+            elif most is not None and client.connection.unsent_bytes() > most:
+                self._cut(client)
             else:
-                self._write(member.client, whole)
+                client.connection.write(whole)
+                sent += len(whole)
+        self._metrics.bytes_sent += sent
 
     def _end_turn(self) -> None:
         due = self._due
@@ -81,7 +94,7 @@ class Fanout:
             if due:
                 due.popleft()
             if due:
-                self._clock.callLater(0, self._end_turn)
+                self._soon(self._end_turn)
 
     def send(self, client: Client, kind: str, frame: bytes) -> None:
         """Let one client hear a frame, after all that its room was to hear before."""
@@ -97,11 +110,14 @@ class Fanout:
         most = self.most_unsent
         if most is None or client.connection.unsent_bytes() <= most:
             return True
+        self._cut(client)
+        return False
+
+    def _cut(self, client: Client) -> None:
         # Not at once: its end is news for the room whose queue is just being let go, and the
         # others must hear that news after what is in the queue.
         client.cut_off = True
         self._clock.callLater(0, self._too_slow, client)
-        return False
 
     def _write(self, client: Client, data: bytes) -> None:
         if self.keeps_up(client):

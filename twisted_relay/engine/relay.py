@@ -52,6 +52,8 @@ class Environment:
         random_bytes: `os.urandom`, or its stand-in in a test.
         metrics: where events are counted.
         server: name and version, told in HELLO.
+        soon: calls a function at the end of this turn of the reactor; None for the clock's
+            next turn.
     """
 
     clock: IReactorTime
@@ -59,6 +61,7 @@ class Environment:
     random_bytes: Callable[[int], bytes]
     metrics: Metrics
     server: str
+    soon: Callable[[Callable[[], None]], object] | None = None
 
 
 class Relay:
@@ -106,6 +109,7 @@ class Relay:
             self._metrics,
             session.slow_consumer_buffer_threshold if cut_slow else None,
             self._too_slow,
+            environment.soon,
         )
         self._notices = Notices(self._fanout, self._frame_id, rooms.max_participants)
         issuer = Issuer(signer, environment.now_ms, next_token_ttl_ms, rooms.qr_rotation_ms)

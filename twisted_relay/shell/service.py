@@ -72,6 +72,7 @@ class RelayService(service.MultiService):
         self.settings: Settings = loaded.settings
         settings = self.settings
         self.metrics = Metrics(time.time())
+        self._turns = transport.Turns(reactor)
         self._lag = LoopLag(reactor, self.metrics.loop_lag)
         self.backing = make_backing(settings, reactor, _now_ms, self.metrics)
         self.store = self.backing.store
@@ -81,7 +82,12 @@ class RelayService(service.MultiService):
         )
         self.relay = Relay(
             Environment(
-                reactor, _now_ms, random_bytes, self.metrics, f"twisted-relay/{__version__}"
+                reactor,
+                _now_ms,
+                random_bytes,
+                self.metrics,
+                f"twisted-relay/{__version__}",
+                self._turns.soon,
             ),
             settings.session,
             settings.rooms,
@@ -94,7 +100,6 @@ class RelayService(service.MultiService):
         )
         self._misfit = transport.misfit() if settings.runtime.fast_path else None
         self._fast_path = settings.runtime.fast_path and self._misfit is None
-        self._as_before: Callable[[], None] = lambda: None
         self._admission = Admission(settings.admission, settings.features.ip_tracking)
         self._factory = RelayFactory(
             self.relay,
@@ -157,7 +162,7 @@ class RelayService(service.MultiService):
         self.relay.stop()
         self._lag.stop()
         await self.backing.stop()
-        self._as_before()
+        self._turns.stop()
         self._no_hangup()
         await maybeDeferred(super().stopService)
         self._log.info("stopped", event="stopped")
@@ -186,7 +191,7 @@ class RelayService(service.MultiService):
         self.port = port
         if self._fast_path:
             transport.send_at_once(port)
-            self._as_before = transport.quicken(self._reactor)
+            self._turns.start()
         self._log.info(
             "listening on port {port}",
             event="listening",
