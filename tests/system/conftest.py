@@ -677,6 +677,15 @@ class Cluster:
         self.lines.append(Line(self.redis.port))
         return self.lines[-1]
 
+    def mend(self) -> None:
+        """Undo what a test may have left broken."""
+        for line in self.lines:
+            line.free()
+        try:
+            self.redis.thaw()
+        except AssertionError:  # it is not running
+            self.redis.restart()
+
     def hang_up(self) -> None:
         """Everybody goes, and the instances that run have noticed it."""
         running = [relay for relay in self.relays if relay.process.poll() is None]

@@ -333,6 +333,19 @@ class Party:
             patience,
         )
 
+    def whole(self, patience: float = PATIENCE) -> None:
+        """Wait until what each of them says is heard by all, and nobody is told GAP any more."""
+
+        def is_whole() -> bool:
+            gaps = sum(stay.gaps for stay in self.here)
+            for stay in self.here:
+                stay.say()
+            self.settled(patience)
+            self.counted(patience=patience)
+            return sum(stay.gaps for stay in self.here) == gaps
+
+        self.people.until(is_whole, f"{self.name}: a round without a GAP", patience)
+
     # The promise.
 
     def check(self, gaps: bool = False, refusals: Iterable[str] = ()) -> None:

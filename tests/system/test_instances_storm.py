@@ -123,20 +123,6 @@ class Storm:
             self.people.until(lambda relay=relay: relay.ready, "ready again")
 
 
-def _hear_each_other(people, party):
-    """The room is whole: what one says is soon heard by all, with no GAP any more."""
-
-    def whole():
-        gaps = sum(stay.gaps for stay in party.here)
-        for stay in party.here:
-            stay.say()
-        party.settled(20.0)
-        party.counted(patience=20.0)
-        return sum(stay.gaps for stay in party.here) == gaps
-
-    people.until(whole, "a round without a GAP")
-
-
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_storm_makes_no_silent_hole_no_second_order_and_no_phantom(new_cluster, wire, seed):
     cluster = new_cluster(ROOM_MAX_PARTICIPANTS=8, REDIS_COMMAND_TIMEOUT_MS=500)
@@ -153,7 +139,7 @@ def test_a_storm_makes_no_silent_hole_no_second_order_and_no_phantom(new_cluster
         )
         party.counted(patience=20.0)
     for party in storm.parties:
-        _hear_each_other(people, party)
+        party.whole(20.0)
         party.check(gaps=True, refusals=MAYBE)
         members = [stay.member_id for stay in party.here]
         assert len(set(members)) == len(members), "two in one seat"

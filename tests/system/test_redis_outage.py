@@ -27,6 +27,7 @@ def cluster(shared, wire):
     for relay in shared.relays[:2]:
         wire.poll(lambda relay=relay: relay.ready, "ready")
     yield shared
+    shared.mend()
     shared.hang_up()
 
 
@@ -49,27 +50,23 @@ class Rooms:
         for party in self.parties:
             party.chatter(party.here, messages, seconds, say=5, show=1)
 
-    def come_back(self):
+    def come_back(self, patience):
         for party in self.parties:
             for stay in list(party.stays):
                 returned = {s.member_id for s in party.here}
-                if stay.ended and stay.member_id not in returned:
-                    party.join(stay.relay, stay.next_token)
+                if stay.ended and stay.joined and stay.member_id not in returned:
+                    _joined_within(self.people, party, stay.relay, patience, stay.next_token)
 
     def whole(self, patience=HEALED):
         """Everybody is there, on both instances, and hears everybody; and new people can come."""
         for relay in (self.near, self.far):
             self.people.until(lambda relay=relay: relay.ready, "ready", patience)
-        self.come_back()
+        self.come_back(patience)
         for party in self.parties:
             party.settled(patience)
             for relay in (self.far, self.near):
                 guest = _joined_within(self.people, party, relay, patience)
-                for stay in party.here:
-                    stay.say()
-                party.settled(patience)
-                party.counted(len(party.here), patience)
-                assert len(guest.sequence()) >= len(party.here)
+                party.whole(patience)
                 guest.leave()
                 self.people.until(lambda guest=guest: not guest.here, "LEFT")
                 party.counted(len(party.here), patience)
@@ -90,15 +87,18 @@ class Rooms:
             assert len({stay.member_id for stay in party.here}) == size
 
 
-def _joined_within(people, party, relay, patience):
-    """Somebody who comes as soon as it is possible."""
+def _joined_within(people, party, relay, patience, next_token=""):
+    """Somebody who comes, or comes back, as soon as it is possible."""
     asked = []
 
     def came():
         if not asked or asked[-1].refused or asked[-1].ended:
-            answer = relay.http("GET", f"/rooms/{party.room_id}/token")
-            if answer.status == 200:
-                asked.append(party.ask(relay, answer.json["token"]))
+            if next_token:
+                asked.append(party.ask(relay, next_token))
+            else:
+                answer = relay.http("GET", f"/rooms/{party.room_id}/token")
+                if answer.status == 200:
+                    asked.append(party.ask(relay, answer.json["token"]))
         return asked and asked[-1].joined and asked[-1].count
 
     people.until(came, "a join", patience)
@@ -204,7 +204,8 @@ def test_trap_09_redis_dies_and_comes_back_empty(cluster, people, wire):
     cluster.redis.kill()
     rooms.talk(30, 1.5)
     _is_out(cluster, people)
-    _cannot_come_in(rooms.far, rooms.wide.room_id, wire)
+    for relay in (rooms.near, rooms.far):
+        _cannot_come_in(relay, rooms.wide.room_id, wire)
     gone = rooms.wide.here[-1]
     gone.client.abort()  # somebody is lost meanwhile, and comes back
     people.until(lambda: not people.busy, "all said")
@@ -306,6 +307,7 @@ def test_a_password_that_is_set_right_later(new_cluster, wire):
         f"redis://:the-right-one@127.0.0.1:{cluster.redis.port}/0", ready=False
     )
     wire.poll(lambda: relay.metrics()["redis_reconnect_attempts"] > 1, "more than one attempt")
+    assert relay.metrics()["redis_errors"] > 0, "a refused AUTH is an error"
     assert not relay.ready
     cluster.redis.command("CONFIG", "SET", "requirepass", "the-right-one")
     wire.poll(lambda: relay.ready, "ready")
