@@ -13,11 +13,12 @@ TEST_STAMP := $(VENV)/.test-$(MODULES)
 DESCRIBED := setup.py setup.cfg
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help run test lint types unit test-ops bench bench-quick bench-test clean
+.PHONY: help run test lint types unit conformance test-ops bench bench-quick bench-test clean
 
 help:
 	@echo "make run       start the relay on http://127.0.0.1:3001 (PORT=... for another port)"
 	@echo "make test      lint, types, the whole suite, and the package in an empty environment"
+	@echo "make conformance  every case of the Autobahn suite for RFC 6455 (ten minutes)"
 	@echo "make test-ops  what needs system packages (proxies, Redis, containers)"
 	@echo "make bench     measure the relay beside its peers (cc, Node.js 20, Redis; 20 minutes)"
 	@echo "make clean     remove everything that these targets made"
@@ -52,6 +53,9 @@ unit: $(TEST_STAMP)
 
 test: lint types
 	$(BIN)/python -m pytest --ignore=tests/ops $(ARGS)
+
+conformance: $(TEST_STAMP)
+	$(BIN)/python -m pytest tests/conformance --full $(ARGS)
 
 test-ops:
 	@if test -n "$$(find tests/ops -name 'test_*.py' 2>/dev/null)"; then \

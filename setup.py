@@ -60,6 +60,8 @@ setup(
         "test": [
             "build>=1.2.2",
             "hypothesis>=6.130",
+            # Its verdicts are what is tested, so that a new release is a change of the test.
+            "kosoku==0.1.0",
             "pytest>=8.4",
             "pytest-timeout>=2.4",
             "pytest-twisted>=1.14.3",
