@@ -17,6 +17,7 @@ from twisted.python import usage
 
 from twisted_relay import __version__
 from twisted_relay.core.dotenv import DotenvError, parse_dotenv
+from twisted_relay.core.listening import ListenSettings
 from twisted_relay.core.settings import Loaded, SettingsError, load_settings
 from twisted_relay.core.settings_table import SETTINGS
 
@@ -58,11 +59,21 @@ class Options(usage.Options):
             "Redis server that instances share (REDIS_URL; ps shows options).",
         ],
         ["max-total-connections", None, None, "Most clients at once (MAX_TOTAL_CONNECTIONS)."],
-        ["trust-proxy", None, None, "Proxies to believe (TRUST_PROXY); no effect yet."],
+        ["trust-proxy", None, None, "Proxies to believe (TRUST_PROXY, false)."],
     ]
     optFlags: ClassVar[list[list[Any]]] = [
         ["check", None, "Check the settings, print what would run, and exit."],
     ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.endpoints: list[str] = []
+
+    def opt_endpoint(self, endpoint: str) -> None:
+        """Where to listen, a Twisted endpoint like tcp:3001; may be repeated (RELAY_ENDPOINTS)."""
+        self.endpoints.append(endpoint)
+
+    opt_e = opt_endpoint
 
     def opt_version(self) -> NoReturn:
         """Print the version of twisted-relay and exit."""
@@ -74,10 +85,16 @@ class Options(usage.Options):
 
         A UsageError would not do: for one, twistd and twist print their whole usage.
         """
+        # Late: the kinds of endpoints are plugins, which may import the reactor.
+        from twisted_relay.shell.endpoints import check
+
         given = {variable: self[option] for option, variable in _VARIABLES.items() if self[option]}
+        if self.endpoints:
+            given["RELAY_ENDPOINTS"] = " ".join(self.endpoints)
         source = Source(self["env-file"], os.environ, given)
         try:
             loaded = source.read()
+            check(loaded.settings.listen)
         except SettingsError as error:
             sys.stderr.write(f"{error}\n")
             raise SystemExit(1) from None
@@ -134,17 +151,24 @@ class Source:
         raise SettingsError("--env-file", f"{self._shown!a}: {fault}", allowed)
 
 
+def _addresses(listen: ListenSettings) -> list[str]:
+    if listen.relay_endpoints:
+        return [f"endpoint: {text}" for text in listen.relay_endpoints]
+    scheme = "http" if listen.tls_cert_file is None else "https"
+    host = f"[{listen.host}]" if ":" in listen.host else listen.host
+    return [f"address: {scheme}://{host}:{listen.port}"]
+
+
 def describe(loaded: Loaded) -> str:
     """What would run, for ``--check``: never the value of a secret."""
     settings = loaded.settings
-    host = f"[{settings.listen.host}]" if ":" in settings.listen.host else settings.listen.host
     secret = "random, for the life of the process" if not settings.tokens.secret else "configured"
     shared = settings.redis.url is not None
     store = "redis, at the server of REDIS_URL" if shared else "embedded"
     slices = (*_LIMIT_SLICES, "redis") if shared else _LIMIT_SLICES
     lines = [
         f"twisted-relay {__version__}",
-        f"address: http://{host}:{settings.listen.port}",
+        *_addresses(settings.listen),
         f"store: {store}",
         f"join token secret: {secret}; old secrets: {len(settings.tokens.old_secrets)}",
         "limits:",

@@ -175,7 +175,8 @@ def test_any_value_loads_or_is_one_line(row: object, text: str) -> None:
     try:
         load_settings({name: text})
     except SettingsError as error:
-        assert error.name in (name, "JOIN_TOKEN_SECRET", "WS_PING_TIMEOUT_MS")
+        needed = ("JOIN_TOKEN_SECRET", "WS_PING_TIMEOUT_MS", "TLS_CERT_FILE", "TLS_KEY_FILE")
+        assert error.name in (name, *needed)
         assert str(error).isprintable()
 
 
@@ -281,9 +282,16 @@ def test_what_is_of_no_use_is_named_once() -> None:
 
 
 def test_what_has_no_effect_yet_is_named_once_unless_it_is_the_default() -> None:
-    assert load_settings({"TRUST_PROXY": "false", "HSTS_MAX_AGE": "31536000"}).notices == ()
-    [notice] = load_settings({"TRUST_PROXY": "10.0.0.0/8", "HSTS_MAX_AGE": "1"}).notices
-    assert "TRUST_PROXY, HSTS_MAX_AGE" in notice.text
+    assert load_settings({"WEB_CLIENT": "false"}).notices == ()
+    [notice] = load_settings({"WEB_CLIENT": "true"}).notices
+    assert "WEB_CLIENT" in notice.text
+
+
+@pytest.mark.parametrize("text", ["default-src 'self'\r\nX-Evil: 1", "img-src \u00e4", "a\x1b[2J"])
+def test_a_policy_that_would_be_more_than_a_header_stops_the_start(text: str) -> None:
+    with pytest.raises(SettingsError, match=r"^CSP_DIRECTIVES: ") as caught:
+        load_settings({"CSP_DIRECTIVES": text})
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -336,3 +344,41 @@ def test_the_example_file_loads_and_shows_the_defaults() -> None:
     known = {row.name: row for row in SETTINGS}
     for name, value in parse_dotenv(shown).items():
         assert value == known[name].default_text
+
+
+# What about listening goes together, and what does not.
+
+CERT = {"TLS_CERT_FILE": "cert.pem", "TLS_KEY_FILE": "key.pem"}
+
+
+@pytest.mark.parametrize(
+    ("given_settings", "said"),
+    [
+        ({"TLS_CERT_FILE": "c"}, "TLS_KEY_FILE: it is missing, and TLS_CERT_FILE needs it"),
+        ({"TLS_KEY_FILE": "k"}, "TLS_CERT_FILE: it is missing, and TLS_KEY_FILE means nothing"),
+        ({"TLS_CLIENT_CA_FILE": "a"}, "TLS_CERT_FILE: it is missing, and TLS_CLIENT_CA_FILE means"),
+        ({"RELAY_ENDPOINTS": "wss:tcp:1"}, "TLS_CERT_FILE: it is missing, and an endpoint of"),
+        (CERT | {"RELAY_ENDPOINTS": "tcp:1"}, "TLS_CERT_FILE: no endpoint of RELAY_ENDPOINTS uses"),
+        ({"RELAY_ENDPOINTS": "3001"}, "RELAY_ENDPOINTS: '3001' is no endpoint"),
+        ({"RELAY_ENDPOINTS": "tcp:1 :2"}, "RELAY_ENDPOINTS: ':2' is no endpoint"),
+    ],
+)
+def test_settings_of_listening_that_do_not_go_together(
+    given_settings: dict[str, str], said: str
+) -> None:
+    assert fault(**given_settings).startswith(said)
+
+
+def test_endpoints_stand_apart_by_blanks_and_line_ends() -> None:
+    text = r"tcp:3001:interface=127.0.0.1  unix:/run/my\ relay.sock" + "\n\thaproxy:tcp:1"
+    found = load_settings({"RELAY_ENDPOINTS": text}).settings.listen.relay_endpoints
+    assert found == ("tcp:3001:interface=127.0.0.1", r"unix:/run/my\ relay.sock", "haproxy:tcp:1")
+
+
+def test_endpoints_take_the_place_of_host_and_port_and_say_so() -> None:
+    loaded = load_settings({"RELAY_ENDPOINTS": "tcp:1", "PORT": "2", "HOST": "::1"})
+    assert [notice.text for notice in loaded.notices] == [
+        "without effect, as RELAY_ENDPOINTS is set: HOST, PORT"
+    ]
+    beside = CERT | {"RELAY_ENDPOINTS": "wss:tcp:1 tcp:2:interface=127.0.0.1"}
+    assert load_settings(beside).notices == ()

@@ -1,10 +1,12 @@
-"""Lists ``relay`` for ``twistd`` and ``twist``.
+"""Lists ``relay`` for ``twistd`` and ``twist``, and ``reuseport`` among the kinds of endpoints.
 
 Plugin files are executed at every ``twistd --help``, whichever server is meant: nothing is imported
-here but Twisted's small ServiceMaker, and in no case the reactor (``--reactor`` would be lost).
+here but what is small, and in no case the reactor (``--reactor`` would be lost).
 """
 
 from twisted.application.service import ServiceMaker
+
+from twisted_relay.reuseport import ReusePortParser
 
 relay = ServiceMaker(
     "twisted-relay",
@@ -12,3 +14,5 @@ relay = ServiceMaker(
     "Relay end-to-end encrypted group chat over WebSocket; keeps and reads nothing.",
     "relay",
 )
+
+reuseport = ReusePortParser()

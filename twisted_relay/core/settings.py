@@ -13,12 +13,16 @@ from typing import Any, Literal
 import attrs
 
 from twisted_relay import __version__
+from twisted_relay.core.listening import ListenSettings, contradiction
 from twisted_relay.core.settings_table import DAY, SETTINGS, Setting
 from twisted_relay.core.settings_values import Fault, is_placeholder
 
 LEASE_MS = 10_000
 """How long an instance that does not renew them keeps its seats, in a store that several share. A
 room in Redis must not expire before that: its members would be forgotten, and not reaped."""
+
+#: What RELAY_ENDPOINTS takes the place of.
+_VOID_BESIDE = ("HOST", "PORT")
 
 
 class SettingsError(Exception):
@@ -38,20 +42,6 @@ class Notice:
     name: str
     text: str
     level: Literal["info", "warn"] = "info"
-
-
-@attrs.frozen
-class ListenSettings:
-    """Where to listen."""
-
-    host: str
-    port: int
-    trust_proxy: bool | tuple[str, ...]
-    tls_cert_file: str | None
-    tls_key_file: str | None
-    tls_client_ca_file: str | None
-    relay_endpoints: str | None
-    ops_endpoint: str | None
 
 
 @attrs.frozen
@@ -251,6 +241,9 @@ def check_relations(values: Mapping[str, Any]) -> None:
             f"{timeout} is not less than WS_PING_INTERVAL_MS ({interval})",
             f"a whole number from 10 to {interval - 1}",
         )
+    found = contradiction(values)
+    if found is not None:
+        raise SettingsError(*found)
     if values["REDIS_URL"] is None:
         return
     if values["JOIN_TOKEN_SECRET"] is None:
@@ -278,6 +271,9 @@ def _notices(given: list[Setting], values: Mapping[str, Any]) -> tuple[Notice, .
     if later:
         names = ", ".join(later)
         notices.append(Notice("later", f"accepted, without effect in this version: {names}"))
+    if values["RELAY_ENDPOINTS"] and (void := [r.name for r in given if r.name in _VOID_BESIDE]):
+        text = f"without effect, as RELAY_ENDPOINTS is set: {', '.join(void)}"
+        notices.append(Notice("RELAY_ENDPOINTS", text))
     if is_placeholder(values["JOIN_TOKEN_SECRET"]):
         text = "JOIN_TOKEN_SECRET looks like a published placeholder: choose a random one"
         notices.append(Notice("JOIN_TOKEN_SECRET", text, "warn"))

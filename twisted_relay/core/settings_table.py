@@ -11,6 +11,8 @@ from typing import Any, Literal
 import attrs
 
 from twisted_relay.core.settings_values import (
+    ENDPOINTS,
+    HEADER,
     HOST,
     ORIGINS,
     PROXIES,
@@ -80,11 +82,11 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
     "Listening": (
         Setting("HOST", "listen.host", HOST, "0.0.0.0", "The address to listen on."),  # noqa: S104 - the old service's default, kept
         Setting("PORT", "listen.port", integer(0, 65_535), 3001, "The TCP port for `/ws` and HTTP; 0 takes a free one."),
-        Setting("TRUST_PROXY", "listen.trust_proxy", PROXIES, False, "Which peers may name a client's address.", "later"),
-        Setting("TLS_CERT_FILE", "listen.tls_cert_file", TEXT, None, "The certificate for TLS.", "refused", ""),
-        Setting("TLS_KEY_FILE", "listen.tls_key_file", TEXT, None, "The key for TLS.", "refused", ""),
-        Setting("TLS_CLIENT_CA_FILE", "listen.tls_client_ca_file", TEXT, None, "Who signs clients' certificates.", "refused", ""),
-        Setting("RELAY_ENDPOINTS", "listen.relay_endpoints", TEXT, None, "Twisted endpoints to listen on instead of HOST and PORT.", "refused", ""),
+        Setting("TRUST_PROXY", "listen.trust_proxy", PROXIES, False, "Which peers may name a client's address by X-Forwarded-For: none, those on loopback and private networks, or those of these networks. Of the addresses in the header the last one that is not trusted counts.", reload=True),
+        Setting("TLS_CERT_FILE", "listen.tls_cert_file", TEXT, None, "The certificate for TLS in PEM, its chain after it; switches TLS on. A renewed one is taken up without a restart.", "now", ""),
+        Setting("TLS_KEY_FILE", "listen.tls_key_file", TEXT, None, "The private key of that certificate, without a passphrase.", "now", ""),
+        Setting("TLS_CLIENT_CA_FILE", "listen.tls_client_ca_file", TEXT, None, "Only clients with a certificate from one of these authorities come in.", "now", ""),
+        Setting("RELAY_ENDPOINTS", "listen.relay_endpoints", ENDPOINTS, (), "Where to listen instead of HOST and PORT; `wss:` before one puts the TLS of the settings above in front.", "now", ""),
         Setting("OPS_ENDPOINT", "listen.ops_endpoint", TEXT, None, "A separate endpoint for the probes.", "refused", ""),
     ),
     "Log": (
@@ -92,7 +94,7 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
         Setting("LOG_FORMAT", "log.format", choice("json", "pretty"), "json", "JSON lines, or a form for people."),
         Setting("LOG_REQUESTS", "log.requests", SWITCH, False, "Write a line for each HTTP request, with its route and never its URL."),
         Setting("LOG_CLIENT_ADDRESS", "log.client_address", choice("none", "truncated", "full"), "truncated", "How much of a client's address is written: nothing, the /24 or /48, or all of it.", reload=True),
-        Setting("LOG_HEALTH_CHECK_FAILURES", "log.health_check_failures", SWITCH, True, "Write a line when a health check fails.", "later"),
+        Setting("LOG_HEALTH_CHECK_FAILURES", "log.health_check_failures", SWITCH, True, "Write a line when a check of `/health` begins to fail, each minute while it does, and when it ends."),
     ),
     "Sessions": (
         Setting("MAX_WS_MSG_BYTES", "session.max_ws_msg_bytes", integer(1024, 16 * MIB), 262_144, "The largest frame that a client may send, in bytes.", reload=True),
@@ -109,7 +111,7 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
         Setting("MAX_CONNECTS_PER_IP_PER_MIN", "admission.max_connects_per_ip_per_min", integer(1, 1_000_000), 300, "New connections in a minute from one address.", reload=True),
         Setting("MAX_TOTAL_CONNECTIONS", "admission.max_total_connections", integer(1, 10_000_000), 10_000, "Connections at once to this process.", reload=True),
         Setting("ALLOWED_ORIGINS", "admission.allowed_origins", ORIGINS, None, "Pages of which origins may connect to `/ws`; clients that send no Origin always may.", "now", "*", reload=True),
-        Setting("MAX_HTTP_PER_IP_PER_MIN", "admission.max_http_per_ip_per_min", integer(1, 1_000_000), 200, "HTTP calls in a minute from one address.", "later"),
+        Setting("MAX_HTTP_PER_IP_PER_MIN", "admission.max_http_per_ip_per_min", integer(1, 1_000_000), 200, "Room calls over HTTP in a minute from one address; the probes have no limit.", reload=True),
     ),
     "Rooms": (
         Setting("ROOM_MAX_PARTICIPANTS", "rooms.max_participants", integer(1, 1000), 10, "The most members of a room.", reload=True),
@@ -130,17 +132,17 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
     ),
     "HTTP": (
         Setting("HTTP_KEEP_ALIVE_TIMEOUT_MS", "http.keep_alive_timeout_ms", integer(1000, HOUR), 65_000, "How long an idle HTTP connection is kept, in ms."),
-        Setting("CORS_ALLOWED_ORIGINS", "http.cors_allowed_origins", ORIGINS, None, "Pages of which origins may make HTTP calls.", "later", "*"),
-        Setting("CORS_ALLOW_CREDENTIALS", "http.cors_allow_credentials", SWITCH, False, "Whether those calls may carry credentials; never with `*`.", "later"),
-        Setting("CSP_DIRECTIVES", "http.csp_directives", TEXT, None, "The Content-Security-Policy of HTTP answers.", "later", ""),
-        Setting("HSTS_MAX_AGE", "http.hsts_max_age", integer(0, 63_072_000), 31_536_000, "The max-age of Strict-Transport-Security, in seconds.", "later"),
-        Setting("HSTS_INCLUDE_SUBDOMAINS", "http.hsts_include_subdomains", SWITCH, True, "Whether it covers subdomains.", "later"),
-        Setting("HSTS_PRELOAD", "http.hsts_preload", SWITCH, False, "Whether it asks to be preloaded.", "later"),
+        Setting("CORS_ALLOWED_ORIGINS", "http.cors_allowed_origins", ORIGINS, None, "Pages of which origins may read the answers to HTTP calls.", "now", "*", reload=True),
+        Setting("CORS_ALLOW_CREDENTIALS", "http.cors_allow_credentials", SWITCH, False, "Whether those calls may carry credentials; never with `*`.", reload=True),
+        Setting("CSP_DIRECTIVES", "http.csp_directives", HEADER, None, "The Content-Security-Policy of HTTP answers; by default one that allows nothing.", "now", "", reload=True),
+        Setting("HSTS_MAX_AGE", "http.hsts_max_age", integer(0, 63_072_000), 31_536_000, "The max-age of Strict-Transport-Security, in seconds; the header is sent over TLS, or where a trusted proxy says `X-Forwarded-Proto: https`.", reload=True),
+        Setting("HSTS_INCLUDE_SUBDOMAINS", "http.hsts_include_subdomains", SWITCH, True, "Whether it covers subdomains.", reload=True),
+        Setting("HSTS_PRELOAD", "http.hsts_preload", SWITCH, False, "Whether it asks to be preloaded.", reload=True),
         Setting("WEB_CLIENT", "http.web_client", SWITCH, False, "Whether a web client is served.", "later"),
     ),
     "Process": (
         Setting("SERVICE_VERSION", "runtime.service_version", TEXT, None, "The version that /health and /metrics show.", "now", "the package's"),
-        Setting("DEPLOYMENT_ENV", "runtime.deployment_env", TEXT, "production", "The name of the deployment.", "later"),
+        Setting("DEPLOYMENT_ENV", "runtime.deployment_env", TEXT, "production", "The name of the deployment, a label of `relay_build_info`."),
         Setting("INSTANCE_ID", "runtime.instance_id", TEXT, None, "The name of this instance, for display only.", "now", "the host's name"),
         Setting("GRACEFUL_SHUTDOWN_TIMEOUT_MS", "runtime.graceful_shutdown_timeout_ms", integer(0, HOUR), 30_000, "How long a drain may take, in ms."),
         Setting("MEMORY_LIMIT_MB", "runtime.memory_limit_mb", integer(16, 16_777_216), None, "The memory, in MiB, that /health measures against.", "now", "the container's"),
@@ -154,10 +156,10 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
         _feature("IP_TRACKING", "Count connections for each address."),
         _feature("TOKEN_REPLAY_PROTECTION", "Let a join token serve once only."),
         _feature("SLOW_CONSUMER_PROTECTION", "Close connections that do not read."),
-        _feature("DETAILED_ERRORS", "Say more in errors.", "later", False),
-        _feature("CORS", "Answer cross-origin calls.", "later"),
-        _feature("SECURITY_HEADERS", "Send security headers.", "later"),
-        _feature("REQUEST_ID", "Take and send X-Request-Id.", "later"),
+        _feature("DETAILED_ERRORS", "Add status, time and request id to HTTP errors; never anything of the inside.", default=False),
+        _feature("CORS", "Let pages of other origins read the answers to HTTP calls."),
+        _feature("SECURITY_HEADERS", "Send security headers with HTTP answers."),
+        _feature("REQUEST_ID", "Take X-Request-Id (64 letters, digits, dots, hyphens, underscores at most) or make one, send it and log it."),
     ),
     "Without use": (
         _unused("NODE_ENV", TEXT, "Was Node's."),

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from twisted_relay.core.listening import split_endpoints
 from twisted_relay.core.redis_url import parse_redis_url
 
 _TRUE = frozenset({"true", "1", "yes", "on"})
@@ -65,6 +66,15 @@ def _parse_switch(text: str) -> bool:
 
 SWITCH = Kind("true, 1, yes, on, false, 0, no or off", _parse_switch)
 TEXT = Kind("any text", str)
+
+
+def _parse_header(text: str) -> str:
+    if not (text.isascii() and text.isprintable()):
+        raise Fault(f"{_shown(text)} cannot stand in a header")
+    return text
+
+
+HEADER = Kind("printable ASCII", _parse_header)
 
 
 def choice(*words: str) -> Kind:
@@ -185,3 +195,16 @@ def _parse_host(text: str) -> str:
 
 
 HOST = Kind("an IPv4 or IPv6 address, or localhost", _parse_host)
+
+
+def _parse_endpoints(text: str) -> tuple[str, ...]:
+    endpoints = split_endpoints(text)
+    for endpoint in endpoints:
+        if re.match(r"[A-Za-z][A-Za-z0-9_+.-]*:", endpoint) is None:
+            raise Fault(f"{_shown(endpoint)} is no endpoint")
+    return endpoints
+
+
+ENDPOINTS = Kind(
+    "Twisted endpoints like tcp:3001 or unix:/run/relay.sock, separated by blanks", _parse_endpoints
+)

@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, MutableMapping
 from typing import Any
 
 from twisted.application import service
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
-from twisted.internet.interfaces import IListeningPort, IReactorTime, IStreamServerEndpoint
+from twisted.internet.interfaces import IListeningPort, IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from twisted.web.server import Site
 
 from twisted_relay import __version__
 from twisted_relay.core.admission import Admission
 from twisted_relay.core.keys import bus_keys
-from twisted_relay.core.settings import Loaded, Settings
+from twisted_relay.core.settings import Loaded, Settings, SettingsError
 from twisted_relay.core.tokens import TokenSigner
 from twisted_relay.engine.lag import LoopLag
 from twisted_relay.engine.metrics import Metrics
 from twisted_relay.engine.relay import Environment, Relay
 from twisted_relay.shell import logs, notify, transport
 from twisted_relay.shell.backing import make_backing
+from twisted_relay.shell.endpoints import CannotListen, Doors, door_of, doors_of, end_with_failure
 from twisted_relay.shell.entrance import AdmissionResource
 from twisted_relay.shell.http import make_sites
 from twisted_relay.shell.probes import configured_limits
 from twisted_relay.shell.reload import Reload, on_hangup, say
+from twisted_relay.shell.tls import certificates_of_old, server_tls
 from twisted_relay.shell.websocket import RelayFactory
 
 
@@ -48,7 +51,10 @@ class RelayService(service.MultiService):
 
     Attributes:
         relay, backing, store, metrics, site: the parts, for whoever embeds the service.
-        port: the listening port, once started.
+        tls: the certificate in use, which `ServerTls.reload` takes anew; None without TLS.
+
+    Raises:
+        SettingsError: for a certificate or an endpoint that cannot be used.
     """
 
     _log = Logger()
@@ -72,8 +78,8 @@ class RelayService(service.MultiService):
         self.settings: Settings = loaded.settings
         settings = self.settings
         self.metrics = Metrics(time.time())
-        self._turns = transport.Turns(reactor)
         self._lag = LoopLag(reactor, self.metrics.loop_lag)
+        self._turns = transport.Turns(reactor)
         self.backing = make_backing(settings, reactor, _now_ms, self.metrics)
         self.store = self.backing.store
         self._random_secret = random_bytes(32)
@@ -116,9 +122,28 @@ class RelayService(service.MultiService):
             AdmissionResource(self._factory, self.metrics),
         )
         self.site: Site = self._sites.public
-        self._reload = None if read is None else Reload(loaded, read, self._take_up)
+        self._reload = (
+            None if read is None else Reload(loaded, read, self._take_up, lambda: self.tls)
+        )
         self._no_hangup: Callable[[], None] = lambda: None
-        self.port: IListeningPort | None = None
+        self.tls = server_tls(settings.listen, reactor)
+        doors = [(door, self.site) for door in doors_of(settings.listen, reactor, self.tls)]
+        if settings.listen.ops_endpoint is not None and self._sites.ops is not None:
+            door = door_of("OPS_ENDPOINT", settings.listen.ops_endpoint, reactor, self.tls)
+            doors.append((door, self._sites.ops))
+        self._doors = Doors(doors, self._opened)
+        self._listens: bool | None = None
+        self._starting = True
+
+    @property
+    def ports(self) -> tuple[IListeningPort, ...]:
+        """The listening ports, once started."""
+        return tuple(self._doors.ports)
+
+    @property
+    def port(self) -> IListeningPort | None:
+        """The first of them."""
+        return next(iter(self._doors.ports), None)
 
     def setServiceParent(self, parent: service.IServiceCollection) -> None:
         # Under twistd the parent is the Application, which takes its log from here before the
@@ -143,11 +168,23 @@ class RelayService(service.MultiService):
         self.backing.start()
         self.relay.start()
         self._lag.start()
-        self._endpoint().listen(self.site).addCallbacks(self._listening, self._cannot_listen)
-        if self.port is None:
-            # A TCP endpoint listens, or fails, at once. Raised here and not in the Deferred, which
+        if self.tls is not None:
+            self.tls.start()
+        elif found := certificates_of_old():
+            self._log.warn(
+                "{endpoint} is there, and switches no TLS on: that is for TLS_CERT_FILE and"
+                " TLS_KEY_FILE",
+                event="no_tls",
+                setting="TLS_CERT_FILE",
+                endpoint=found,
+            )
+        opening = Deferred.fromCoroutine(self._doors.open())
+        opening.addCallbacks(self._listening, self._cannot_listen)
+        if self._listens is False:
+            # Most endpoints listen, or fail, at once. Raised here and not in the Deferred, which
             # would keep it to itself.
             raise SystemExit(1)
+        self._starting = False
 
     def stopService(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._stop())
@@ -157,8 +194,9 @@ class RelayService(service.MultiService):
         self._log.info("draining", event="draining", connections=len(self.relay.clients))
         if self.settings.features.graceful_shutdown:
             await self.relay.drain(self.settings.runtime.graceful_shutdown_timeout_ms / 1000)
-        if self.port is not None:
-            await maybeDeferred(self.port.stopListening)
+        await self._doors.close()
+        if self.tls is not None:
+            self.tls.stop()
         self.relay.stop()
         self._lag.stop()
         await self.backing.stop()
@@ -166,11 +204,6 @@ class RelayService(service.MultiService):
         self._no_hangup()
         await maybeDeferred(super().stopService)
         self._log.info("stopped", event="stopped")
-
-    def _endpoint(self) -> IStreamServerEndpoint:
-        listen = self.settings.listen
-        kind = TCP6ServerEndpoint if ":" in listen.host else TCP4ServerEndpoint
-        return kind(self._reactor, listen.port, backlog=1024, interface=listen.host)
 
     def _take_up(self, settings: Settings) -> None:
         """Put settings in force: what of them can change while the process runs."""
@@ -182,39 +215,50 @@ class RelayService(service.MultiService):
         self.relay.change(limits, settings.rooms, keys)
         self._admission.change(settings.admission)
         self._sites.change(settings)
+        self._sites.change(settings)
         self._factory.change(limits.max_ws_msg_bytes)
         self.metrics.limits = configured_limits(limits, settings.admission, settings.rooms)
         if self._observer is not None:
             self._observer.change(settings.log)
 
-    def _listening(self, port: IListeningPort) -> None:
-        self.port = port
+    def _opened(self, port: IListeningPort) -> None:
         if self._fast_path:
             transport.send_at_once(port)
+
+    def _listening(self, _: None) -> None:
+        self._listens = True
+        if self._fast_path:
             self._turns.start()
-        self._log.info(
-            "listening on port {port}",
-            event="listening",
-            port=getattr(port.getHost(), "port", None),
-            version=__version__,
-            store=self.backing.status().kind,
-        )
+        for door, port in zip(self._doors.doors, self._doors.ports, strict=True):
+            number = getattr(port.getHost(), "port", None)
+            self._log.info(
+                "listening on {endpoint}" if number is None else "listening on port {port}",
+                event="listening",
+                endpoint=door.text,
+                port=number,
+                version=__version__,
+                store=self.backing.status().kind,
+            )
         notify.ready()
 
-    def _cannot_listen(self, failure: object) -> None:
-        listen = self.settings.listen
-        self._log.critical(
-            "PORT: cannot listen on {endpoint}: {fault}; choose a free port of this machine",
-            event="cannot_listen",
-            setting="PORT",
-            endpoint=f"{listen.host}:{listen.port}",
-            fault=_fault(failure),
-        )
-
-
-def _fault(failure: object) -> str:
-    error = getattr(failure, "value", failure)
-    return str(getattr(error, "socketError", error))
+    def _cannot_listen(self, failure: Failure) -> None:
+        fault: Any = failure.value
+        if self._doors.closed:
+            return
+        if isinstance(fault, CannotListen):
+            self._log.critical(
+                "{setting}: cannot listen on {endpoint}: {fault};"
+                " choose a free port of this machine",
+                event="cannot_listen",
+                setting=fault.door.setting,
+                endpoint=fault.door.text,
+                fault=fault.fault,
+            )
+        else:
+            self._log.failure("listening failed", failure, event="cannot_listen")
+        self._listens = False
+        if not self._starting:
+            end_with_failure(self._reactor)
 
 
 def make_service(
@@ -230,4 +274,9 @@ def make_service(
     observer = logs.make_observer(loaded.settings.log, *logs.streams_for(outer))
     if outer is not None:
         logs.observe_twist(outer, observer)
-    return RelayService(loaded, observer=observer, read=read)
+    try:
+        return RelayService(loaded, observer=observer, read=read)
+    except SettingsError as error:
+        # The options were checked; a file has changed since.
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(1) from None
