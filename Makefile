@@ -18,7 +18,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 help:
 	@echo "make run       start the relay on http://127.0.0.1:3001 (PORT=... for another port)"
 	@echo "make test      lint, types, the whole suite, and the package in an empty environment"
-	@echo "make conformance  every case of the Autobahn suite for RFC 6455 (ten minutes)"
+	@echo "make conformance  every case of the Autobahn suite for RFC 6455"
 	@echo "make test-ops  what needs system packages (proxies, Redis, containers)"
 	@echo "make bench     measure the relay beside its peers (cc, Node.js 20, Redis; 20 minutes)"
 	@echo "make clean     remove everything that these targets made"

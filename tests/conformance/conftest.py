@@ -1,4 +1,4 @@
-"""`--full` runs the whole suite: large messages and compression, too. That takes ten minutes."""
+"""`--full` runs the whole suite: large messages and compression, too."""
 
 from __future__ import annotations
 
