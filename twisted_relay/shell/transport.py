@@ -1,8 +1,9 @@
 """What the relay must know of Twisted and Autobahn beyond their public interfaces.
 
-Every private attribute that is used stands in this module, and `misfit` says at the start whether
-the installed versions have them as they are read here; where they have not, the relay runs on the
-public interfaces alone. `tests/shell/test_transport.py` fails on such a version.
+Every private attribute that is used stands in this module, or in `tls_transport` for TLS, and
+`misfit` says at the start whether the installed versions have them as they are read here; where
+they have not, the relay runs on the public interfaces alone. `tests/shell/test_transport.py` fails
+on such a version.
 """
 
 from __future__ import annotations
@@ -18,7 +19,11 @@ from autobahn.websocket import xormasker
 from twisted.internet import tcp
 from twisted.internet.interfaces import IListeningPort, ITransport
 from twisted.internet.protocol import Protocol
+from twisted.protocols.policies import ProtocolWrapper
+from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.reflect import qual
+
+from twisted_relay.shell.tls_transport import encrypt_at_once, fits_tls, kept
 
 _EPOLL = "twisted.internet.epollreactor.EPollReactor"
 #: What `Turns` needs of it.
@@ -31,11 +36,16 @@ def unsent_bytes(transport: ITransport) -> int:
 
     Twisted keeps them in two buffers: ``dataBuffer``, sent from ``offset`` on, and
     ``_tempDataBuffer``, whose length is ``_tempDataLen`` (`twisted.internet.abstract`). Over TLS
-    the attributes are reached through the wrapper.
+    they hold what is encrypted, and there is what is not yet.
     """
     inside: Any = transport
+    before: int = 0
+    while isinstance(inside, ProtocolWrapper):
+        if isinstance(inside, TLSMemoryBIOProtocol):
+            before += kept(inside)
+        inside = inside.transport
     unsent: int = len(inside.dataBuffer) - inside.offset + inside._tempDataLen
-    return unsent
+    return before + unsent
 
 
 class PromptServer(tcp.Server):
@@ -74,12 +84,13 @@ class PromptServer(tcp.Server):
 def send_at_once(port: IListeningPort) -> bool:
     """Let the connections that a port accepts from now on be `PromptServer`; False if it cannot.
 
-    Works on any listening TCP port, with or without TLS over it: TLS writes what it has encrypted
-    to the same transport.
+    Works on any listening TCP port. TLS over it, which writes to the same transport, encrypts at
+    once from then on.
     """
     if not isinstance(port, tcp.Port) or port.transport is not tcp.Server:
         return False
     port.transport = PromptServer
+    encrypt_at_once(port.factory)
     return True
 
 
@@ -202,7 +213,11 @@ def misfit() -> str | None:
 
     Tries it, on a pair of sockets and without a reactor: that takes a millisecond.
     """
-    for name, fits in (("Twisted", _fits_twisted), ("Autobahn", _fits_autobahn)):
+    for name, fits in (
+        ("Twisted", _fits_twisted),
+        ("Twisted", fits_tls),
+        ("Autobahn", _fits_autobahn),
+    ):
         try:
             if not fits():
                 return f"the installed {name} does not keep its buffers as expected"
