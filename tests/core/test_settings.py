@@ -264,11 +264,6 @@ def test_a_room_in_redis_outlives_an_instances_lease() -> None:
     assert load_settings(env).settings.rooms.key_ttl_ms == LEASE_MS + 1
 
 
-@pytest.mark.parametrize("name", [r.name for r in SETTINGS if r.effect == "refused"])
-def test_what_would_be_unsafe_to_ignore_stops_the_start(name: str) -> None:
-    assert fault(**{name: "some"}).startswith(f"{name}: this version does not support it yet")
-
-
 def test_secrets_are_in_no_repr() -> None:
     env = {"JOIN_TOKEN_SECRET": SECRET, "JOIN_TOKEN_SECRETS_OLD": SECRET + "old"}
     assert SECRET not in repr(load_settings(env))
@@ -373,6 +368,13 @@ def test_endpoints_stand_apart_by_blanks_and_line_ends() -> None:
     text = r"tcp:3001:interface=127.0.0.1  unix:/run/my\ relay.sock" + "\n\thaproxy:tcp:1"
     found = load_settings({"RELAY_ENDPOINTS": text}).settings.listen.relay_endpoints
     assert found == ("tcp:3001:interface=127.0.0.1", r"unix:/run/my\ relay.sock", "haproxy:tcp:1")
+
+
+def test_there_is_one_endpoint_for_operators() -> None:
+    where = "tcp:9090:interface=127.0.0.1"
+    assert load_settings({"OPS_ENDPOINT": where}).settings.listen.ops_endpoint == where
+    assert fault(OPS_ENDPOINT=f"{where} tcp:9091").startswith("OPS_ENDPOINT: ")
+    assert fault(OPS_ENDPOINT="9090").startswith("OPS_ENDPOINT: '9090' is no endpoint")
 
 
 def test_endpoints_take_the_place_of_host_and_port_and_say_so() -> None:

@@ -209,7 +209,6 @@ def load_settings(env: Mapping[str, str], options: Mapping[str, str] | None = No
         if text:
             values[row.name] = _parse(row, text)
             given.append(row)
-    _check_refused(given)
     check_relations(values)
     notices = _notices(given, values)
     if values["CORS_ALLOWED_ORIGINS"] is None:
@@ -224,12 +223,6 @@ def _parse(row: Setting, text: str) -> Any:
         return row.kind.parse(text)
     except Fault as fault:
         raise SettingsError(row.name, str(fault), row.kind.allowed) from None
-
-
-def _check_refused(given: list[Setting]) -> None:
-    for row in given:
-        if row.effect == "refused":
-            raise SettingsError(row.name, "this version does not support it yet", "no value")
 
 
 def check_relations(values: Mapping[str, Any]) -> None:

@@ -205,6 +205,14 @@ def _parse_endpoints(text: str) -> tuple[str, ...]:
     return endpoints
 
 
+def _parse_endpoint(text: str) -> str:
+    endpoints = _parse_endpoints(text)
+    if len(endpoints) != 1:
+        raise Fault(f"{_shown(text)} is not one endpoint")
+    return endpoints[0]
+
+
+ENDPOINT = Kind("a Twisted endpoint like tcp:9090:interface=127.0.0.1", _parse_endpoint)
 ENDPOINTS = Kind(
     "Twisted endpoints like tcp:3001 or unix:/run/relay.sock, separated by blanks", _parse_endpoints
 )

@@ -16,9 +16,11 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 
 from twisted_relay.core.listening import TLS_PREFIX, ListenSettings
+from twisted_relay.core.proxies import Trust
 from twisted_relay.core.settings import SettingsError
 from twisted_relay.core.settings_values import ENDPOINTS
 from twisted_relay.shell.certificates import Identity, TlsFiles
+from twisted_relay.shell.proxy_protocol import HAPROXY_PREFIX, ProxiedEndpoint
 from twisted_relay.shell.tls import ServerTls
 
 BACKLOG = 1024
@@ -76,15 +78,33 @@ def doors_of(listen: ListenSettings, reactor: Any, tls: ServerTls | None) -> lis
         SettingsError: for an endpoint that cannot be understood.
     """
     if listen.relay_endpoints:
-        return [door_of("RELAY_ENDPOINTS", t, reactor, tls) for t in listen.relay_endpoints]
+        named = ("RELAY_ENDPOINTS", reactor, tls, proxies_of(listen))
+        return [door_of(text, *named) for text in listen.relay_endpoints]
     kind = TCP6ServerEndpoint if ":" in listen.host else TCP4ServerEndpoint
     endpoint = kind(reactor, listen.port, backlog=BACKLOG, interface=listen.host)
     return [Door("PORT", f"{listen.host}:{listen.port}", _behind(tls, endpoint, reactor))]
 
 
-def door_of(setting: str, text: str, reactor: Any, tls: ServerTls | None = None) -> Door:
+def ops_door(listen: ListenSettings, reactor: Any, tls: ServerTls | None) -> Door:
+    """Where to listen for operators, by OPS_ENDPOINT, which is set.
+
+    Raises:
+        SettingsError: if it cannot be understood.
+    """
+    text = listen.ops_endpoint or ""
+    return door_of(text, "OPS_ENDPOINT", reactor, tls, proxies_of(listen))
+
+
+def proxies_of(listen: ListenSettings) -> Trust:
+    """Who may connect to a ``haproxy:`` endpoint: those of TRUST_PROXY, and without any there,
+    those on loopback and private networks."""
+    return Trust(listen.trust_proxy or True)
+
+
+def door_of(text: str, setting: str, reactor: Any, tls: ServerTls | None, proxies: Trust) -> Door:
     """The endpoint of a string in Twisted's language, with or without ``wss:`` before it.
 
+    ``haproxy:`` is ours and not Twisted's (`proxy_protocol`), and believes ``proxies`` alone.
     Nothing is opened, though what a kind of endpoint needs is read, such as the files of ``ssl:``.
 
     Raises:
@@ -93,7 +113,9 @@ def door_of(setting: str, text: str, reactor: Any, tls: ServerTls | None = None)
     with_tls, inner = text.startswith(TLS_PREFIX), text.removeprefix(TLS_PREFIX)
     if with_tls and tls is None:
         raise SettingsError(setting, f"{text!a}: there is no TLS for it", ENDPOINTS.allowed)
-    endpoint = _parsed(setting, inner, reactor)
+    endpoint = _parsed(setting, inner.removeprefix(HAPROXY_PREFIX), reactor)
+    if inner.startswith(HAPROXY_PREFIX):
+        endpoint = ProxiedEndpoint(endpoint, proxies)
     return Door(setting, text, _behind(tls if with_tls else None, endpoint, reactor))
 
 
@@ -132,9 +154,13 @@ def check(listen: ListenSettings) -> None:
     if files is not None:
         Identity.read(files).context()
     for text in listen.relay_endpoints:
-        _parsed("RELAY_ENDPOINTS", text.removeprefix(TLS_PREFIX), None)
+        _parsed("RELAY_ENDPOINTS", _bare(text), None)
     if listen.ops_endpoint is not None:
-        _parsed("OPS_ENDPOINT", listen.ops_endpoint.removeprefix(TLS_PREFIX), None)
+        _parsed("OPS_ENDPOINT", _bare(listen.ops_endpoint), None)
+
+
+def _bare(text: str) -> str:
+    return text.removeprefix(TLS_PREFIX).removeprefix(HAPROXY_PREFIX)
 
 
 def end_with_failure(reactor: Any) -> None:

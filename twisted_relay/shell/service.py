@@ -25,7 +25,7 @@ from twisted_relay.engine.metrics import Metrics
 from twisted_relay.engine.relay import Environment, Relay
 from twisted_relay.shell import logs, notify, transport
 from twisted_relay.shell.backing import make_backing
-from twisted_relay.shell.endpoints import CannotListen, Doors, door_of, doors_of, end_with_failure
+from twisted_relay.shell.endpoints import CannotListen, Doors, doors_of, end_with_failure, ops_door
 from twisted_relay.shell.entrance import AdmissionResource
 from twisted_relay.shell.http import make_sites
 from twisted_relay.shell.probes import configured_limits
@@ -128,9 +128,8 @@ class RelayService(service.MultiService):
         self._no_hangup: Callable[[], None] = lambda: None
         self.tls = server_tls(settings.listen, reactor)
         doors = [(door, self.site) for door in doors_of(settings.listen, reactor, self.tls)]
-        if settings.listen.ops_endpoint is not None and self._sites.ops is not None:
-            door = door_of("OPS_ENDPOINT", settings.listen.ops_endpoint, reactor, self.tls)
-            doors.append((door, self._sites.ops))
+        if self._sites.ops is not None:
+            doors.append((ops_door(settings.listen, reactor, self.tls), self._sites.ops))
         self._doors = Doors(doors, self._opened)
         self._listens: bool | None = None
         self._starting = True
