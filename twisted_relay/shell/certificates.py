@@ -37,6 +37,7 @@ _ALLOWED = {
 # so. Which of them is fastest, the client knows best.
 _CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
 _HTTP = b"http/1.1"
+_BEGIN_CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
 _PRIVATE_KEY = re.compile(rb"-----BEGIN ([A-Z ]*PRIVATE KEY)-----.*?-----END \1-----", re.DOTALL)
 
 TICKET_SECONDS = 4 * 3600
@@ -166,9 +167,13 @@ def _content(name: str, path: Path) -> bytes:
 def _certificates(name: str, path: Path) -> tuple[x509.Certificate, ...]:
     content = _content(name, path)
     try:
-        return tuple(x509.load_pem_x509_certificates(content))
+        found = tuple(x509.load_pem_x509_certificates(content))
     except ValueError:
-        raise unusable(name, f"{str(path)!a}: there is no whole certificate in it") from None
+        found = ()
+    # One that is cut off would be passed over.
+    if not found or len(found) != content.count(_BEGIN_CERTIFICATE):
+        raise unusable(name, f"{str(path)!a}: it does not hold whole certificates")
+    return found
 
 
 def _private_key(path: Path) -> Any:
