@@ -12,6 +12,7 @@ from twisted.internet.testing import StringTransport
 
 from twisted_relay.core.errors import Close
 from twisted_relay.shell.receive import text_message
+from twisted_relay.shell.unfinished import MESSAGE_SECONDS
 from twisted_relay.shell.websocket import RelayFactory
 
 MOST = 3000
@@ -137,6 +138,10 @@ class FakeRelay:
         if self.pings_left < 0:
             self.connection.close(Close.RATE_LIMIT)
         return self.pings_left >= 0
+
+    def close(self, client, why):
+        self.heard.append((client.heard_at, why.reason))
+        self.connection.close(why)
 
     def lost(self, client, why):
         self.heard.append((client.heard_at, why))
@@ -296,3 +301,73 @@ def test_whole_messages_do_not_pass_through_autobahn():
     protocol.dataReceived(frame(b"one") + frame(b"two") + frame(b"", first=0x89))
     assert [text for _, text in relay.heard] == [b"one", b"two"]
     assert passed == [frame(b"", first=0x89)]
+
+
+# What has begun to come, and must be whole in time.
+
+LONG = frame(b"x" * 3000)
+PING = frame(b"", first=0x89)
+PIECE = frame(b"", first=0x00)
+
+
+def trickle(chunks, seconds, fast_path):
+    """What is heard where so many seconds pass before each chunk; and when it was over."""
+    clock, relay, transport = Clock(), FakeRelay(10**6), Transport()
+    admission = SimpleNamespace(release=lambda key: None)
+    protocol = RelayFactory(relay, admission, clock, MOST, fast_path).buildProtocol(None)
+    protocol.openHandshakeTimeout = protocol.closeHandshakeTimeout = 0
+    protocol.makeConnection(transport)
+    protocol.dataReceived(HANDSHAKE)
+    for chunk in chunks:
+        clock.advance(seconds)
+        if protocol.state != protocol.STATE_OPEN:
+            break
+        protocol.dataReceived(chunk)
+    heard = [what for _, what in relay.heard if what != "counted"]
+    over = clock.seconds()
+    protocol.connectionLost(SimpleNamespace(value=None))
+    clock.advance(1000)
+    assert len(protocol.factory.unfinished._since) == 0
+    assert clock.getDelayedCalls() == []
+    return heard, over
+
+
+@pytest.mark.parametrize("fast_path", [True, False])
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        [LONG[i : i + 1] for i in range(200)],
+        # The head alone, byte by byte, with all that goes before it.
+        [frame(b"first") + LONG[:1], *[LONG[i : i + 1] for i in range(1, 200)]],
+        # Fragments, with pings between: neither prolongs the time of their message.
+        [frame(b"a", first=0x01), *[PIECE, PING] * 100],
+        [frame(b"a", first=0x01), *[PIECE + PING[:2], PING[2:]] * 100],
+        # A ping that does not come to its end.
+        [frame(b"x" * 120, first=0x89)[i : i + 1] for i in range(120)],
+    ],
+)
+def test_what_dribbles_in_is_cut_off_in_time(chunks, fast_path):
+    heard, over = trickle(chunks, 1.0, fast_path)
+    assert heard[-1] == "message timeout"
+    assert MESSAGE_SECONDS <= over <= MESSAGE_SECONDS + 2
+
+
+@pytest.mark.parametrize("fast_path", [True, False])
+def test_nobody_is_cut_off_who_only_has_much_to_say(fast_path):
+    stream = LONG * 40
+    # Each chunk ends within a frame, each message takes 3 s.
+    chunks = [stream[i : i + 1001] for i in range(0, len(stream), 1001)]
+    heard, _ = trickle(chunks, 1.0, fast_path)
+    assert heard == [b"x" * 3000] * 40
+    pings = PING * 500 + frame(b"y")
+    heard, _ = trickle([pings[i : i + 5] for i in range(0, len(pings), 5)], 1.0, fast_path)
+    assert heard == [b"y"]
+    slow = [LONG[i : i + 60] for i in range(0, len(LONG), 60)]
+    heard, _ = trickle([*slow, frame(b"z")], 1.0, fast_path)
+    assert heard == [b"x" * 3000, b"z"]
+
+
+@pytest.mark.parametrize("fast_path", [True, False])
+def test_between_messages_there_is_no_deadline(fast_path):
+    heard, _ = trickle([LONG[:100], LONG[100:], PING, frame(b"a")], 59.0, fast_path)
+    assert heard == [b"x" * 3000, b"a"]

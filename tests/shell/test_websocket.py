@@ -207,7 +207,7 @@ def connection():
     counted = []
     protocol = RelayProtocol()
     protocol.state = RelayProtocol.STATE_OPEN
-    protocol.failedByMe = False
+    protocol.failedByMe = protocol.inside_message = False
     protocol.maxMessagePayloadSize = protocol.maxFramePayloadSize = 0
     protocol.sendPing = lambda payload=None: None
     protocol._client = object()

@@ -81,6 +81,7 @@ class Close(enum.Enum):
     SLOW_CONSUMER = (1008, "slow consumer", "slow_consumer")
     PING_TIMEOUT = (1008, "ping timeout", "ping_timeout")
     JOIN_TIMEOUT = (1008, "join timeout", "join_timeout")
+    MESSAGE_TIMEOUT = (1008, "message timeout", "message_timeout")
     REPLACED = (1008, "replaced", "replaced")
     INTERNAL_ERROR = (1011, "internal error", "internal_error")
     SERVICE_RESTART = (1012, "service restart", "service_restart")

@@ -57,6 +57,7 @@ DISCONNECTIONS = (
     "slow_consumer",
     "ping_timeout",
     "join_timeout",
+    "message_timeout",
     "replaced",
     "internal_error",
     "service_restart",

@@ -197,6 +197,7 @@ class RelayService(service.MultiService):
         if self.tls is not None:
             self.tls.stop()
         self.relay.stop()
+        self._factory.stop()
         self._lag.stop()
         await self.backing.stop()
         self._turns.stop()
@@ -213,7 +214,6 @@ class RelayService(service.MultiService):
         keys = bus_keys(tokens.secret, tokens.old_secrets) if tokens.secret else ()
         self.relay.change(limits, settings.rooms, keys)
         self._admission.change(settings.admission)
-        self._sites.change(settings)
         self._sites.change(settings)
         self._factory.change(limits.max_ws_msg_bytes)
         self.metrics.limits = configured_limits(limits, settings.admission, settings.rooms)

@@ -21,6 +21,7 @@ from twisted_relay.shell.transport import (
     forget_handshake,
     unsent_bytes,
 )
+from twisted_relay.shell.unfinished import MESSAGE_SECONDS, Unfinished
 
 SUBPROTOCOL = "relay.v1"
 #: Close codes that Autobahn chooses when the peer breaks the protocol (RFC 6455 section 7.4.1).
@@ -41,6 +42,8 @@ class RelayProtocol(WebSocketServerProtocol):
     """What the answer to the handshake says besides the handshake; forgotten after it."""
     _client: Client | None = None
     _fragments = 0
+    _ended = False
+    """Whether a message, or a control frame between messages, came to its end since `_watch`."""
     _pong_due = False
     _released = False
 
@@ -65,6 +68,21 @@ class RelayProtocol(WebSocketServerProtocol):
                 if not data:
                     return
         super().dataReceived(data)
+        if self._client is not None:
+            self._watch()
+
+    def _watch(self) -> None:
+        """Give what has begun to come its time; nothing but its own end stops that.
+
+        Whatever comes by the short way is whole, and begins between two messages. So this is for
+        the rest only.
+        """
+        ended, self._ended = self._ended, False
+        unfinished = self.factory.unfinished
+        if between_messages(self):
+            unfinished.ended(self)
+        elif ended or self not in unfinished:
+            unfinished.began(self)
 
     def _take_messages(self, data: bytes) -> bytes:
         """Hear the whole messages at the head of `data`; returns the rest, for Autobahn.
@@ -95,10 +113,12 @@ class RelayProtocol(WebSocketServerProtocol):
         super().failHandshake("Bad Request", code, responseHeaders)
 
     def onPing(self, payload: bytes) -> None:
+        self._ended = not self.inside_message
         if self._admits_frame():
             super().onPing(payload)
 
     def onPong(self, payload: bytes) -> None:
+        self._ended = not self.inside_message
         # The answer to our own ping is free; whoever sends at its full rate must not fall by it.
         if self._pong_due:
             self._pong_due = False
@@ -109,11 +129,20 @@ class RelayProtocol(WebSocketServerProtocol):
         self._fragments = 0
         super().onMessageBegin(isBinary)
 
+    def onMessageEnd(self) -> None:
+        self._ended = True
+        super().onMessageEnd()
+
     def onMessageFrameBegin(self, length: int) -> None:
         super().onMessageFrameBegin(length)
         self._fragments += 1
         if self._fragments > 1:
             self._admits_frame()
+
+    def overdue(self) -> None:
+        """What has begun to come is not whole in time."""
+        if self._client is not None:
+            self.factory.relay.close(self._client, Close.MESSAGE_TIMEOUT)
 
     def _admits_frame(self) -> bool:
         # Frames that make up no message reach no bucket of the session by themselves.
@@ -131,6 +160,7 @@ class RelayProtocol(WebSocketServerProtocol):
 
     def connectionLost(self, reason: Any = None) -> None:
         super().connectionLost(reason)
+        self.factory.unfinished.ended(self)
         if not self._released:
             self._released = True
             self.factory.admission.release(self.address_key)
@@ -224,6 +254,9 @@ class RelayFactory(WebSocketServerFactory):
         self.admission = admission
         self.clock = clock
         self.fast_path = fast_path
+        self.unfinished: Unfinished[RelayProtocol] = Unfinished(
+            clock, MESSAGE_SECONDS, lambda protocol: protocol.overdue()
+        )
         self.setProtocolOptions(
             # False: a close frame with the right code instead of a reset connection.
             failByDrop=False,
@@ -233,6 +266,10 @@ class RelayFactory(WebSocketServerFactory):
             tcpNoDelay=True,
         )
         self.change(max_message_bytes)
+
+    def stop(self) -> None:
+        """End whatever goes on by itself."""
+        self.unfinished.stop()
 
     def change(self, max_message_bytes: int) -> None:
         """Build protocols with another MAX_WS_MSG_BYTES from now on."""
