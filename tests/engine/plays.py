@@ -61,6 +61,7 @@ FAULTS = {
     "stalls": {"stall": 8, "stall_all": 1, "slow": 1},
     "deaths": {"die": 3, "drain": 2, "start": 4, "slow": 1},
     "store": {"restart": 3, "restart_empty": 3, "hang": 3, "forget": 4},
+    "snapshots": {"save": 8, "restart_as_saved": 4, "cut_bus": 1},
 }
 PROFILES = [
     (),
@@ -73,6 +74,7 @@ PROFILES = [
     ("links", "stalls"),
     ("store", "bus"),
     ("slow", "links", "stalls", "deaths", "store"),
+    ("snapshots",),
 ]
 
 
@@ -90,10 +92,11 @@ def plan(seed):
     """The steps of a play."""
     random_ = random.Random(seed)
     weights = dict(PEOPLE)
-    for group in PROFILES[seed % len(PROFILES)]:
+    profile = PROFILES[seed % len(PROFILES)]
+    for group in profile:
         for name, weight in FAULTS[group].items():
             weights[name] = weights.get(name, 0) + weight
-    if seed % 20 == 0:
+    if not profile and seed // len(PROFILES) % 2:
         del weights["come_back"]
     names, shares = list(weights), list(weights.values())
     steps = [Step(0.0, "create", (random_.randrange(60), 0, 0))]
@@ -124,6 +127,7 @@ class Play:
         self._steps = steps
         #: Members whose seat somebody wanted back.
         self._wanted_back = set()
+        self._saved = None
         self.world = World(seed, session=SESSION, rooms=ROOMS)
 
     def run(self):
@@ -142,6 +146,9 @@ class Play:
         self._judge_it_all()
         self._everybody_goes()
         self._look_for_bugs()
+        for instance in self.world.instances:
+            if not instance.alive:
+                instance.bury()
         return self
 
     def _tell(self, text):
@@ -340,11 +347,22 @@ class Play:
         return ""
 
     def restart(self, _, __, seconds):
-        self.world.restart_store(seconds / 4, empty=False)
+        self.world.restart_store(seconds / 4)
         return f"after {seconds / 4} s"
 
     def restart_empty(self, _, __, seconds):
-        self.world.restart_store(seconds / 4, empty=True)
+        self.world.forget_everything()
+        self.world.restart_store(seconds / 4)
+        return f"after {seconds / 4} s"
+
+    def save(self, _, __, ___):
+        self._saved = self.world.remembered()
+
+    def restart_as_saved(self, _, __, seconds):
+        if self._saved is None:
+            return ""
+        self.world.go_back(self._saved)
+        self.world.restart_store(seconds / 4)
         return f"after {seconds / 4} s"
 
     def hang(self, _, __, seconds):
@@ -468,7 +486,7 @@ class Play:
         self.complaints += verdicts.own_order_kept(transcripts)
         self.complaints += verdicts.no_silent_hole(transcripts, world.healthy, SOON, world.now)
         self.complaints += verdicts.answers_in_order(transcripts, complete=True)
-        self.complaints += world.reuses
+        self.complaints += world.reuses + world.denials
         if not world.faults:
             # Whoever loses the seat may still be speaking; what it says may be void, and then the
             # others cannot know that there was nothing to hear.

@@ -4,6 +4,7 @@ Time is simulated, and every choice comes from one seeded source: a run can be r
 The relays are real, and so is the store behind the simulated links.
 """
 
+import copy
 import heapq
 import itertools
 import json
@@ -87,7 +88,7 @@ class Instance:
         self.world = world
         self.name = name
         self.alive = True
-        self.stalled = False
+        self.stalled = self._stopped = False
         self._queued = []
         self.clock = WorldClock(world)
         self.delays = Delays(world.random, world.usual_delay)
@@ -155,6 +156,14 @@ class Instance:
             if person.instance is self:
                 person.is_over("killed")
 
+    def bury(self):
+        """Let go of what a dead process still waited for."""
+        if not self._stopped:
+            self._stopped = True
+            self.relay.stop()
+        self.store.give_up()
+        self.bus.give_up()
+
     def drain(self):
         """The process ends as by SIGTERM; its end is scheduled."""
         self.world.trouble(+1)
@@ -162,8 +171,8 @@ class Instance:
         def over():
             self.world.trouble(-1)
             if self.alive:
-                self.relay.stop()
                 self.die()
+                self.bury()
 
         self.deliver(self, lambda: Deferred.fromCoroutine(self.relay.drain(5.0)))
         self.world.at(self.world.now + 5.5, over)
@@ -294,6 +303,8 @@ class Person:
             self.world.entered(self, kind, frame)
         elif kind == "LEFT":
             self.room_id = None
+        elif kind == "ERROR" and body["code"] == "ERR_NO_ROOM":
+            self.world.denied(self, frame["re"])
         if "nextToken" in body:
             self.next_tokens.append(body["nextToken"])
         if "qrToken" in body:
@@ -330,6 +341,7 @@ class World:
         room_ids: rooms that anybody has heard of.
         faults: the names of what has gone wrong in this run.
         reuses: tokens that served twice though the store had forgotten nothing in between.
+        denials: rooms that were said not to be by an instance that had members there.
     """
 
     def __init__(self, seed, instances=3, session=(), rooms=()):
@@ -344,7 +356,7 @@ class World:
         self.store_away_until = 0.0
         self.faults = set()
         self.people, self.instances, self.room_ids = [], [], []
-        self.reuses = []
+        self.reuses, self.denials = [], []
         self._served = {}
         self._events = []
         self._numbers = itertools.count()
@@ -434,17 +446,25 @@ class World:
         self._served.clear()
         self._start_store()
 
+    def go_back(self, rooms):
+        """The store knows what it knew when these `rooms` were `remembered`, and nothing since."""
+        self.faults.add("gone back")
+        self._served.clear()
+        self.memory._rooms = copy.deepcopy(rooms)
+
+    def remembered(self):
+        """What the store knows of rooms at this moment."""
+        return copy.deepcopy(self.memory._rooms)
+
     def seats(self, room_id):
         """The members that the store counts, with the names of their holdings."""
         room = self.memory._rooms.get(room_id)
         return {} if room is None else {id: held.hold for id, held in room.seats.items()}
 
-    def restart_store(self, seconds, empty):
+    def restart_store(self, seconds):
         """The store and the bus are gone for so long."""
         self.faults.add("store away")
         self.store_away_until = max(self.store_away_until, self.now + seconds)
-        if empty:
-            self.forget_everything()
         for instance in self.living:
             instance.store.keep_away(seconds)
             instance.bus.keep_away(seconds)
@@ -473,6 +493,11 @@ class World:
             if not count:
                 total += max(0.0, min(end, until) - max(start, since))
         return total
+
+    def denied(self, person, id):
+        asked = next(sent for sent in person.transcript.sent if sent.id == id)
+        if person.instance.relay.rooms.get(asked.room_id) is not None:
+            self.denials.append(f"denied: {person.name} was told that a room with members is not")
 
     def entered(self, person, kind, frame):
         room_id = frame["body"]["roomId"]

@@ -193,8 +193,8 @@ class SimStore(_Link):
     async def join(self, room_id, entry):
         return await self._ask("join", room_id, entry)
 
-    async def leave(self, room_id, member_id, hold, for_good):
-        return await self._ask("leave", room_id, member_id, hold, for_good)
+    async def leave(self, room_id, member_id, hold, for_good, token_id=None):
+        return await self._ask("leave", room_id, member_id, hold, for_good, token_id)
 
     async def renew(self, room_id, lease):
         return await self._ask("renew", room_id, lease)
@@ -269,6 +269,9 @@ class SimStore(_Link):
 
     def on_lost(self):
         self.cut()
+        self.give_up()
+
+    def give_up(self):
         given_up, self._asked = self._asked, []
         for asked in given_up:
             asked.void_from = self.world.now + SETTLES_AFTER
@@ -428,14 +431,16 @@ class SimBus(_Link):
     def on_lost(self):
         self.cut()
         self._wanted.clear()
-        waits = [answer for queue in self._awaited.values() for answer in queue]
-        self._awaited.clear()
-        events = [self._owner.bus_lost]
-        events += [lambda answer=a: answer.errback(StoreUnavailable()) for a in waits]
-        if self.world.random.random() < 0.5:
-            events.reverse()
+        events = [self._owner.bus_lost, self.give_up]
+        self.world.random.shuffle(events)
         for event in events:
             event()
+
+    def give_up(self):
+        waits = [answer for queue in self._awaited.values() for answer in queue]
+        self._awaited.clear()
+        for answer in waits:
+            answer.errback(StoreUnavailable())
 
     def cut(self):
         self._subscriber.gone = True

@@ -175,8 +175,8 @@ class LateStore:
     async def join(self, room_id, entry):
         return await self._pass("join", room_id, entry)
 
-    async def leave(self, room_id, member_id, hold, for_good):
-        return await self._pass("leave", room_id, member_id, hold, for_good)
+    async def leave(self, room_id, member_id, hold, for_good, token_id=None):
+        return await self._pass("leave", room_id, member_id, hold, for_good, token_id)
 
     async def renew(self, room_id, lease):
         return await self._pass("renew", room_id, lease)

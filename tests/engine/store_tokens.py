@@ -109,3 +109,32 @@ class TokenTests(StoreCase):
         store = await self.store()
         error = await self.refusal(store.rotate_qr("no-such-room", self.qr(), ""))
         assert error.code is Code.NO_ROOM
+
+    async def test_a_token_that_was_spent_for_a_seat_in_which_nobody_sat_comes_back_with_it(self):
+        store = await self.store()
+        room_id, *_ = await self.room(store)
+        guest = self.newcomer("for-nothing")
+        await store.join(room_id, guest)
+        await store.leave(room_id, guest.member_id, guest.hold, False, "for-nothing")
+        await store.join(room_id, self.newcomer("for-nothing"))
+        again = await self.refusal(store.join(room_id, self.newcomer("for-nothing")))
+        assert again.code is Code.TOKEN_REPLAY
+
+    async def test_a_token_comes_back_only_with_the_very_seat(self):
+        store = await self.store()
+        room_id, *_ = await self.room(store)
+        guest = self.newcomer("used")
+        await store.join(room_id, guest)
+        assert await store.leave(room_id, guest.member_id, "no-such-hold", False, "used") is None
+        again = await self.refusal(store.join(room_id, self.newcomer("used")))
+        assert again.code is Code.TOKEN_REPLAY
+
+    async def test_a_token_that_came_back_takes_no_other_along(self):
+        store = await self.store()
+        room_id, *_ = await self.room(store)
+        await store.join(room_id, self.newcomer("used"))
+        guest = self.newcomer("for-nothing")
+        await store.join(room_id, guest)
+        await store.leave(room_id, guest.member_id, guest.hold, False, "for-nothing")
+        again = await self.refusal(store.join(room_id, self.newcomer("used")))
+        assert again.code is Code.TOKEN_REPLAY

@@ -68,9 +68,9 @@ def test_leaves_that_failed_are_tried_again_in_their_order():
     store.late, asked = False, []
     leave = store.behind.leave
 
-    async def noting(room_id, member_id, hold, for_good):
+    async def noting(room_id, member_id, *rest):
         asked.append(member_id)
-        return await leave(room_id, member_id, hold, for_good)
+        return await leave(room_id, member_id, *rest)
 
     store.behind.leave = noting
     clock.advance(1)
@@ -176,9 +176,9 @@ def test_a_seat_that_may_have_been_given_is_given_back_once_that_is_certain():
     clock, memory, store, departures, holds = make(members=2)
     late = []
     departures.add_later(
-        3.0, "room", "m0", holds[0], False, lambda id, standing: late.append(standing.participants)
+        3.0, "room", "m0", holds[0], False, lambda id, standing: late.append(standing.participants), None
     )
-    departures.add_later(3.0, "room", "m1", "never-given", False, nobody)
+    departures.add_later(3.0, "room", "m1", "never-given", False, nobody, None)
     assert len(departures) == 2
     clock.advance(2.9)
     assert store.calls == []
@@ -190,7 +190,7 @@ def test_a_seat_that_may_have_been_given_is_given_back_once_that_is_certain():
 
 def test_a_stopped_queue_keeps_no_timer_for_what_was_to_be_given_back_later():
     clock, _, store, departures, holds = make()
-    departures.add_later(3.0, "room", "m0", holds[0], False, nobody)
+    departures.add_later(3.0, "room", "m0", holds[0], False, nobody, None)
     departures.stop()
     clock.advance(10)
     assert store.calls == []
@@ -201,11 +201,11 @@ def refuses(store, member_id):
     """Let the store refuse whatever concerns one member."""
     leave = store.leave
 
-    async def refusing(room_id, member, hold, for_good):
+    async def refusing(room_id, member, *rest):
         if member == member_id:
             store.calls.append("refused")
             raise StoreRefused
-        return await leave(room_id, member, hold, for_good)
+        return await leave(room_id, member, *rest)
 
     store.leave = refusing
 

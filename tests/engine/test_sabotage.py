@@ -86,7 +86,7 @@ def test_what_is_refused_is_not_answered(monkeypatch):
 
 
 def test_leaves_do_not_reach_the_store(monkeypatch):
-    async def leave(store, room_id, member_id, hold, for_good):
+    async def leave(store, room_id, member_id, hold, for_good, token_id=None):
         return None
 
     monkeypatch.setattr(MemoryStore, "leave", leave)

@@ -35,6 +35,7 @@ class _Leave:
     hold: str
     for_good: bool
     late: Callable[[str, Standing], None]
+    token_id: str | None = None
     outcome: Deferred[Standing | None] = attrs.field(factory=Deferred)
     refusals: int = 0
 
@@ -85,10 +86,11 @@ class Departures:
         hold: str,
         for_good: bool,
         late: Callable[[str, Standing], None],
+        token_id: str | None,
     ) -> None:
-        """Give back, after some time, a seat that may or may not have been given; `late` is
-        called if it had been."""
-        leave = _Leave(next(self._numbers), room_id, member_id, hold, for_good, late)
+        """Give back, after some time, a seat in which nobody ever sat, and which may or may not
+        have been given, with the token spent for it; `late` is called if it had been."""
+        leave = _Leave(next(self._numbers), room_id, member_id, hold, for_good, late, token_id)
         leave.outcome.callback(None)
         self._enqueue_later(seconds, leave)
 
@@ -137,7 +139,7 @@ class Departures:
     async def _write(self, leave: _Leave) -> None:
         try:
             standing = await self._store.leave(
-                leave.room_id, leave.member_id, leave.hold, leave.for_good
+                leave.room_id, leave.member_id, leave.hold, leave.for_good, leave.token_id
             )
         except StoreRefused:
             self._refused(leave)

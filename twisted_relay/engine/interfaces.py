@@ -178,11 +178,12 @@ class IRoomStore(Interface):
         """
 
     def leave(
-        room_id: str, member_id: str, hold: str, for_good: bool
+        room_id: str, member_id: str, hold: str, for_good: bool, token_id: str | None = None
     ) -> Awaitable[Standing | None]:
-        """Give a seat back. Returns the room without the member, or None if the seat is not held
-        by `hold` (then nothing changed). The last one to leave for good takes the room along;
-        otherwise an empty room waits for the grace time."""
+        """Give a seat back, and with it the token that was spent for it, where nobody ever sat in
+        it. Returns the room without the member, or None if the seat is not held by `hold` (then
+        nothing changed). The last one to leave for good takes the room along; otherwise an empty
+        room waits for the grace time."""
 
     def renew(room_id: str, lease: str) -> Awaitable[Standing | None]:
         """The room has live members under this lease: let both live on for their whole time.

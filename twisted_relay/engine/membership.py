@@ -16,6 +16,7 @@ from twisted_relay.core import wire
 from twisted_relay.core.bus import Occupant, Tell
 from twisted_relay.core.errors import Close, Code, RelayError
 from twisted_relay.core.rooms import Rooms, Standing, automatic_number
+from twisted_relay.core.tokens import Claims
 from twisted_relay.engine.client import Client, Seated
 from twisted_relay.engine.departures import Departures
 from twisted_relay.engine.fanout import Fanout
@@ -110,26 +111,48 @@ class Membership:
         place = self._spans.open(body.roomId)
         try:
             await self._spans.ready(place)
-            entry = Entry(
-                claims.mid or self._issuer.random_id(),
-                self._issuer.random_id(),
-                place.span.lease,
-                token_id=None if comes_back else claims.jti,
-                token_expires_ms=claims.exp,
-                generation=claims.gen if comes_back else None,
-                label_number=automatic_number(label),
-            )
-            seat, since = await self._seat(place, entry, self._store.join(body.roomId, entry))
+            entry, seat, since = await self._join(place, claims, label)
             member = self._enter(client, place, entry, seat, since, label)
             if member is None:
                 return
             self._notices.joined(member, self._issuer.next_token(member), comes_back, frame.id)
             self._spans.entered(place, member, quiet=comes_back, taken_from=seat.taken_from)
             room = member.room
-            if seat.qr_spent or not room.qr_id:
-                self._upkeep.rotate_qr(room, claims.jti if seat.qr_spent else "")
+            # A token that came back once is on show here, though the store shows it no more.
+            if seat.qr_spent or room.qr_id in ("", claims.jti):
+                self._upkeep.rotate_qr(room, claims.jti if seat.qr_spent else room.qr_id)
         finally:
             self._spans.close(place)
+
+    async def _join(
+        self, place: Place, claims: Claims, label: str | None
+    ) -> tuple[Entry, Seat, int]:
+        """A seat in a room. If there are members here and the store knows of no such room, it has
+        lost the room and gets it back first."""
+        for _ in range(2):
+            try:
+                return await self._ask_for_seat(place, claims, label)
+            except RelayError as error:
+                if error.code is not Code.NO_ROOM or place.room is None:
+                    raise
+            await self._spans.regain(place)
+        raise StoreUnavailable
+
+    async def _ask_for_seat(
+        self, place: Place, claims: Claims, label: str | None
+    ) -> tuple[Entry, Seat, int]:
+        comes_back = claims.mid is not None
+        entry = Entry(
+            claims.mid or self._issuer.random_id(),
+            self._issuer.random_id(),
+            place.span.lease,
+            token_id=None if comes_back else claims.jti,
+            token_expires_ms=claims.exp,
+            generation=claims.gen if comes_back else None,
+            label_number=automatic_number(label),
+        )
+        seat, since = await self._seat(place, entry, self._store.join(place.room_id, entry))
+        return entry, seat, since
 
     async def leave(self, client: Client, frame: wire.Leave) -> None:
         """LEAVE: answered once the store knows, or cannot be told for now."""
@@ -175,22 +198,31 @@ class Membership:
         """The seat, once its holder may come in, and the revision with which it came."""
         try:
             seat = await asked
-            if seat is None:
-                raise StoreUnavailable
-            return seat, await self._spans.arrive(place, entry, seat)
         except (StoreAbsent, StoreRefused):
             raise
         except StoreUnavailable:
             # It may have been given, or may still be: it is given back once that is certain.
-            self._departures.add_later(
-                self._store.settles_after,
-                place.room_id,
-                entry.member_id,
-                entry.hold,
-                for_good,
-                self._counted_late,
-            )
+            self._give_back(place, entry, for_good, self._store.settles_after)
             raise
+        if seat is None:
+            raise StoreUnavailable
+        try:
+            return seat, await self._spans.arrive(place, entry, seat)
+        except StoreUnavailable:
+            self._give_back(place, entry, for_good, 0.0)
+            raise
+
+    def _give_back(self, place: Place, entry: Entry, for_good: bool, after: float) -> None:
+        place.spent.pop(entry.token_id or "", None)
+        self._departures.add_later(
+            after,
+            place.room_id,
+            entry.member_id,
+            entry.hold,
+            for_good,
+            self._counted_late,
+            entry.token_id,
+        )
 
     def _enter(
         self, client: Client, place: Place, entry: Entry, seat: Seat, since: int, label: str | None

@@ -121,11 +121,13 @@ class MemoryStore:
         return self._seat(room, entry, reaped)
 
     async def leave(
-        self, room_id: str, member_id: str, hold: str, for_good: bool
+        self, room_id: str, member_id: str, hold: str, for_good: bool, token_id: str | None = None
     ) -> Standing | None:
         room, reaped = self._step(room_id)
         if room is None or not room.leave(member_id, hold):
             return None
+        if token_id is not None:
+            self._spent.discard((room_id, token_id))
         if not room.seats:
             if for_good:
                 del self._rooms[room_id]

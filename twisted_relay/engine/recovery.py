@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 import attrs
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.python.failure import Failure
 
 from twisted_relay.core.errors import Close, Code
@@ -26,6 +26,9 @@ from twisted_relay.engine.interfaces import (
 )
 from twisted_relay.engine.place import Place, Surroundings
 
+#: Rooms that are found out about at once.
+_AT_ONCE = 64
+
 
 class Recovery:
     """Finds out how rooms stand, and registers them anew where that is not certain.
@@ -37,6 +40,7 @@ class Recovery:
         now_ms: Unix time in milliseconds.
         subscribe: hears a room's channel. Raises StoreUnavailable.
         let_go: called with a place that may have nobody any more.
+        again: called with a place that is to be looked at again soon.
         broken: called with the failure of what nobody waits for, and what it was about.
     """
 
@@ -48,6 +52,7 @@ class Recovery:
         now_ms: Callable[[], int],
         subscribe: Callable[[Place], Awaitable[None]],
         let_go: Callable[[Place], None],
+        again: Callable[[Place], None],
         broken: Callable[[Failure, str], None],
     ) -> None:
         self._around = around
@@ -56,7 +61,11 @@ class Recovery:
         self._now_ms = now_ms
         self._subscribe = subscribe
         self._let_go = let_go
+        self._again = again
         self._broken = broken
+        # A link that came back finds thousands of rooms: all asked at once, the last would be
+        # answered after the time limit, and what is held would be held for as long.
+        self._turns = DeferredSemaphore(_AT_ONCE)
 
     def begin(self, place: Place) -> None:
         """Find out how the room stands, and register it anew if that is not certain."""
@@ -67,16 +76,19 @@ class Recovery:
         Deferred.fromCoroutine(self._recover(place)).addErrback(self._broken, "recovery")
 
     async def _recover(self, place: Place) -> None:
+        await self._turns.acquire()
         try:
             place.again = True
             while place.again and (place.room is not None or place.arrivals):
                 place.again = False
                 await self._recover_once(place)
         except StoreUnavailable:
-            # The next renewal, or the bus when it is there again, asks anew.
             place.span.release()
             place.fail()
+            if place.room is not None:
+                self._again(place)
         finally:
+            self._turns.release()
             place.recovering = False
             place.changed()
             self._let_go(place)

@@ -39,6 +39,11 @@ _SHORTEST_RENEWAL = 5.0
 #: to have stood still. A lease that was renewed in time outlives a shorter stall.
 _TICK = 1.0
 _STALL = LEASE_SECONDS * 0.6
+#: The part of a renewal's time by which renewals are spread, and a step that spreads them evenly.
+_JITTER = 0.2
+_GOLDEN = 0.618
+#: Seconds until a room is looked at again that could not be registered.
+_AGAIN = 1.0
 #: Spent tokens remembered for a room before those that have expired are dropped.
 _MOST_SPENT = 64
 
@@ -81,11 +86,18 @@ class Spans:
         ttl = limits.key_ttl_ms / 1000
         # A room must not die between two renewals, however short its time was set.
         rarely = min(max(_SHORTEST_RENEWAL, ttl / _RENEWALS_PER_TTL), ttl / 2)
-        self._renewal_due = Deadlines[Place](
-            self._clock, rarely if self._bus is None else min(_RENEWAL, ttl / 2), self._renew
-        )
+        self._renewal = rarely if self._bus is None else min(_RENEWAL, ttl / 2)
+        self._spread = 0.0
+        self._renewal_due = Deadlines[Place](self._clock, self._renewal, self._renew)
         self._recovery = Recovery(
-            around, store, new_lease, now_ms, self._subscribe, self.let_go, broken
+            around,
+            store,
+            new_lease,
+            now_ms,
+            self._subscribe,
+            self.let_go,
+            lambda place: self._renewal_due.add(place, _AGAIN),
+            broken,
         )
         if self._bus is not None:
             self._bus.attach(self)
@@ -145,10 +157,20 @@ class Spans:
     async def ready(self, place: Place) -> None:
         """Hear the room's channel, before the store makes others speak on it. Raises
         StoreUnavailable."""
-        if place.recovering:
+        if place.shaken and place.room is not None:
+            # The store may have lost the room, and nobody is to be told that it is gone.
+            await self.regain(place)
+        elif place.recovering:
             await place.established()
         if self._bus is not None and not place.subscribed:
             await self._subscribe(place)
+
+    async def regain(self, place: Place) -> None:
+        """Let the store have the room as it is here. Raises StoreUnavailable."""
+        if not place.recovering:
+            self._recovery.begin(place)
+        if place.recovering:
+            await place.established()
 
     async def arrive(self, place: Place, entry: Entry, seat: Seat) -> int:
         """The store has given a seat; wait until its holder may come in. Returns the revision
@@ -281,7 +303,9 @@ class Spans:
                     self._recovery.begin(place)
 
     def _renew(self, place: Place) -> None:
-        self._renewal_due.add(place)
+        # Rooms that were made or recovered together must not all come due together for ever.
+        self._spread = (self._spread + _GOLDEN) % 1
+        self._renewal_due.add(place, self._renewal * (1 - _JITTER * self._spread))
         if not place.recovering:
             Deferred.fromCoroutine(self._renew_now(place)).addErrback(self._broken, "renewal")
 

@@ -141,9 +141,9 @@ class RedisStore:
         )
 
     async def leave(
-        self, room_id: str, member_id: str, hold: str, for_good: bool
+        self, room_id: str, member_id: str, hold: str, for_good: bool, token_id: str | None = None
     ) -> Standing | None:
-        args = (member_id, hold, int(for_good))
+        args = (member_id, hold, int(for_good), token_id or "")
         return await self._step(redis_scripts.LEAVE, room_id, args, redis_replies.read_standing)
 
     async def renew(self, room_id: str, lease: str) -> Standing | None:

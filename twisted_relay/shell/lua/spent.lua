@@ -17,6 +17,13 @@ local function marked_until()
     return tonumber(redis.call('ZRANGE', SPENT, -1, -1, 'WITHSCORES')[2] or 0)
 end
 
+-- Forgets that a token was spent.
+local function unspend(room, token)
+    if redis.call('ZREM', SPENT, token) == 1 then
+        set(room, 'spent_until', marked_until())
+    end
+end
+
 -- Marks a token as spent; the first thing that a script writes. The room may be missing.
 local function spend(room, token, expires)
     local unknown = unknown_until(room)
