@@ -1,0 +1,35 @@
+# The image of chat-server. Build: docker build -t twisted-relay:TAG .
+FROM docker.io/library/python:3.11-slim-bookworm AS build
+
+WORKDIR /src
+COPY setup.py setup.cfg pyproject.toml README.md LICENSE ./
+COPY twisted ./twisted
+COPY twisted_relay ./twisted_relay
+# twistd --help writes the plugin cache, which the user that runs it later may not.
+RUN python -m venv /opt/relay \
+    && /opt/relay/bin/pip install --no-cache-dir --disable-pip-version-check . \
+    && /opt/relay/bin/twistd --help >/dev/null
+
+
+FROM docker.io/library/python:3.11-slim-bookworm
+
+# For the health check, and for the runbook's commands. ping needs no privilege where a group may
+# send it, as in Docker's containers; with the set-user-ID bit it could not run without capabilities.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends curl iputils-ping \
+    && rm -rf /var/lib/apt/lists/* \
+    && chmod u-s /usr/bin/ping \
+    && mkdir /var/lib/relay
+
+COPY --from=build /opt/relay /opt/relay
+ENV PATH=/opt/relay/bin:$PATH PYTHONUNBUFFERED=1
+# A .env in it is read; everything else comes from the environment.
+WORKDIR /var/lib/relay
+USER 10001:10001
+EXPOSE 3001
+STOPSIGNAL SIGTERM
+# /live, so that an outage of Redis restarts nobody.
+HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --retries=3 \
+    CMD ["sh", "-c", "exec curl -fsS -o /dev/null http://127.0.0.1:${PORT:-3001}/live"]
+CMD ["twistd", "-n", "--pidfile=", "relay"]
