@@ -128,6 +128,7 @@ class Client:
         receive_buffer: int | None = None,
         hello: bool = True,
         path: str = "/ws",
+        before: bytes = b"",
     ) -> None:
         self.socket = socket.socket()
         self.address = ""
@@ -146,6 +147,7 @@ class Client:
             self.socket.settimeout(PATIENCE)
             self.socket.connect(("127.0.0.1", port))
             self.address = "{}:{}".format(*self.socket.getsockname())
+            self.socket.sendall(before)
             self._shake(port, path, headers or {})
         except BaseException:
             self.socket.close()
@@ -475,7 +477,8 @@ class RelayProcess:
         self, directory: Path, program: str = "twistd", wait: bool = True, **settings: object
     ) -> None:
         self.port = _free_port()
-        chosen = {name: str(value) for name, value in settings.items()}
+        self.other_port = _free_port()
+        chosen = {name: self._text(value) for name, value in settings.items()}
         environment = (
             ROOMY
             | {
@@ -499,6 +502,11 @@ class RelayProcess:
         self._told = False
         if wait:
             self.wait_alive()
+
+    def _text(self, value: object) -> str:
+        """A setting as text; it may speak of ports that are only chosen here."""
+        text = str(value).replace("%PORT%", str(self.port))
+        return text.replace("%OTHER%", str(self.other_port))
 
     def wait_alive(self) -> None:
         """Wait until it answers; only needed where it was started with ``wait=False``."""
