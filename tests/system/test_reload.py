@@ -6,6 +6,8 @@ import json
 import os
 import re
 import signal
+import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from certificates import Authority
+from cryptography import x509
 
 ROOT = Path(__file__).resolve().parents[2]
 NEW_SECRET = "another-secret-made-up-for-these-tests-0002"
@@ -22,6 +26,7 @@ LEFT_TO_THE_FILE = (
     "JOIN_TOKEN_SECRET",
     "MAX_CONNS_PER_IP",
     "MAX_CONNECTS_PER_IP_PER_MIN",
+    "MAX_HTTP_PER_IP_PER_MIN",
     "MAX_ROOM_CREATES_PER_IP_PER_MIN",
 )
 
@@ -230,3 +235,63 @@ def test_instances_change_their_secret_one_after_another_and_nobody_notices(
         for relay in relays:
             relay.stop()
     assert left.err == right.err == ""
+
+
+def test_rules_for_http_change_from_the_next_call_on(reloading: Any) -> None:
+    reload = reloading(CORS_ALLOWED_ORIGINS="https://old.example", MAX_HTTP_PER_IP_PER_MIN=50)
+    relay = reload.relay
+    page = {"Origin": "https://new.example"}
+    assert "access-control-allow-origin" not in relay.http("POST", "/rooms", headers=page).headers
+    said = reload(
+        JOIN_TOKEN_SECRET=SHARED_SECRET,
+        CORS_ALLOWED_ORIGINS="https://new.example",
+        MAX_HTTP_PER_IP_PER_MIN=3,
+    )
+    assert said["setting"] == "MAX_HTTP_PER_IP_PER_MIN, CORS_ALLOWED_ORIGINS"
+    answers = [relay.http("POST", "/rooms", headers=page) for _ in range(4)]
+    assert [answer.status for answer in answers] == [200, 200, 200, 429]
+    assert answers[0].headers["access-control-allow-origin"] == "https://new.example"
+    assert relay.http("GET", "/live").status == 200
+
+
+def _served(port: int, authority: Authority) -> tuple[ssl.SSLSocket, int]:
+    """A connection, and the serial number of the certificate that is served on it."""
+    context = ssl.create_default_context(cadata=authority.issued.pem.decode())
+    connection = context.wrap_socket(
+        socket.create_connection(("127.0.0.1", port), 10), server_hostname="relay.example"
+    )
+    served = connection.getpeercert(binary_form=True)
+    assert served is not None
+    return connection, x509.load_der_x509_certificate(served).serial_number
+
+
+def test_certificates_are_renewed_with_the_settings_or_neither(wire: Any, tmp_path: Path) -> None:
+    authority = Authority()
+    first, second = authority.issue("relay.example"), authority.issue("relay.example")
+    cert, key = first.write(tmp_path)
+    env = tmp_path / ".env"
+    env.write_text("MAX_CONNS_PER_IP=7\n")
+    left = {"MAX_CONNS_PER_IP": "", "TLS_CERT_FILE": cert, "TLS_KEY_FILE": key}
+    relay = wire.RelayProcess(tmp_path, wait=False, **left)
+    try:
+        wire.poll(lambda: '"listening"' in relay.out, "listening")
+        kept, serial = _served(relay.port, authority)
+        assert serial == first.certificate.serial_number
+        cert.write_bytes(b"no certificate")
+        env.write_text("MAX_CONNS_PER_IP=8\n")
+        relay.process.send_signal(signal.SIGHUP)
+        wire.poll(lambda: "reload_refused" in relay.err, "a refusal")
+        assert "everything stays as it was: TLS_CERT_FILE" in relay.err
+        second.write(tmp_path)
+        relay.process.send_signal(signal.SIGHUP)
+        wire.poll(lambda: '"reloaded"' in relay.out, "a reload")
+        assert "reloaded; taken up: MAX_CONNS_PER_IP" in relay.out
+        new, serial = _served(relay.port, authority)
+        assert serial == second.certificate.serial_number
+        for connection in (kept, new):
+            connection.sendall(b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert connection.recv(99).startswith(b"HTTP/1.1 200 ")
+            connection.close()
+    finally:
+        relay.stop()
+    assert "Traceback" not in relay.log
