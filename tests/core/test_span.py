@@ -447,3 +447,15 @@ def test_news_that_only_a_renewal_brought_are_passed_on():
     assert not room.span.view.is_alone, "that is for the channel to say"
     room.echo()
     assert room.span.view.is_alone
+
+
+def test_what_waits_has_its_turn_after_all_that_is_given_up():
+    room = spanning()
+    room.span.announce(Tell.ALWAYS)
+    room.say("a")
+    room.span.flush()
+    room.hear(room.presence(2, ME))
+    room.say("b")
+    assert room.took("heard") == []
+    room.span.cut()
+    assert [frame for _, frame in room.took("heard")] == [b"a", b"b"]

@@ -46,6 +46,8 @@ class Span:
         self._linked = linked
         #: Whether all waits for the store to say how the room stands.
         self._held = False
+        #: Whether what is on the way is just being given up.
+        self._giving_up = False
         self._roster = Roster()
         self._sequence = 0
         #: The last sequence number heard under each lease.
@@ -129,7 +131,8 @@ class Span:
 
     def say(self, said: Said) -> None:
         """Pass something on to the room, after all that was passed on before."""
-        if self._held or self._waiting or (self.view.is_alone and self.is_in_flight):
+        waits = self._held or self._giving_up or self._waiting
+        if waits or (self.view.is_alone and self.is_in_flight):
             self._waiting.append(said)
             self._update()
         elif self.view.is_alone:
@@ -174,9 +177,7 @@ class Span:
             self._on_the_way.append((self._sequence, batch))
             items = tuple(said.item for said in batch)
             if not self._port.publish(Envelope(self.lease, self._sequence, items)):
-                self._on_the_way.pop()
-                for said in batch:
-                    self._refuse(said)
+                self._give_up_on_the_way()
         self._update()
 
     # What the channel says.
@@ -212,13 +213,13 @@ class Span:
 
     def _came_back(self, sequence: int) -> None:
         while self._on_the_way and self._on_the_way[0][0] <= sequence:
-            number, batch = self._on_the_way.popleft()
-            for said in batch:
-                accepted = self.view.accepts(self.lease)
-                if number == sequence and (accepted or not isinstance(said.item, Message)):
-                    self._deliver(said)
-                else:
-                    self._refuse(said)
+            came_back = self._on_the_way[0][0] == sequence
+            said = self._first_on_the_way()
+            accepted = self.view.accepts(self.lease)
+            if came_back and (accepted or not isinstance(said.item, Message)):
+                self._deliver(said)
+            else:
+                self._refuse(said)
 
     def _present(self, lease: str, presence: Presence) -> None:
         """An instance, perhaps this one, says how the room stands and who is there with it."""
@@ -285,14 +286,25 @@ class Span:
         self._update()
 
     def _give_up_on_the_way(self) -> None:
-        given_up = [said for _, batch in self._on_the_way for said in batch] + self._outgoing
-        self._on_the_way.clear()
-        self._outgoing = []
-        for said in given_up:
+        # What comes of one may end in here again: the next one is next all the same, and what
+        # waits has its turn after all of them.
+        was_giving_up, self._giving_up = self._giving_up, True
+        while self.is_in_flight:
+            said = self._first_on_the_way()
             if self.view.is_alone:
                 self._deliver(said)
             else:
                 self._refuse(said)
+        self._giving_up = was_giving_up
+
+    def _first_on_the_way(self) -> Said:
+        if not self._on_the_way:
+            return self._outgoing.pop(0)
+        batch = self._on_the_way[0][1]
+        said = batch.pop(0)
+        if not batch:
+            self._on_the_way.popleft()
+        return said
 
     def _check_own_lease(self) -> None:
         if not (self._held or self.view.is_known) and self._port.occupants():
@@ -351,7 +363,7 @@ class Span:
             self._deliver(said)
 
     def _update(self) -> None:
-        while self._waiting and not self._held:
+        while self._waiting and not (self._held or self._giving_up):
             alone = self.view.is_alone
             if alone and self.is_in_flight:
                 break
