@@ -85,7 +85,9 @@ class Options(usage.Options):
 
         A UsageError would not do: for one, twistd and twist print their whole usage.
         """
-        # Late: the kinds of endpoints are plugins, which may import the reactor.
+        # Late: --reactor has had its say.
+        from twisted.internet import reactor
+
         from twisted_relay.shell.endpoints import check
 
         given = {variable: self[option] for option, variable in _VARIABLES.items() if self[option]}
@@ -94,7 +96,7 @@ class Options(usage.Options):
         source = Source(self["env-file"], os.environ, given)
         try:
             loaded = source.read()
-            check(loaded.settings.listen)
+            check(loaded.settings.listen, reactor)
         except SettingsError as error:
             sys.stderr.write(f"{error}\n")
             raise SystemExit(1) from None

@@ -144,7 +144,7 @@ def _why(text: str, fault: Exception) -> str:
     return re.sub(r"\s+", " ", str(fault))[:100] or type(fault).__name__
 
 
-def check(listen: ListenSettings) -> None:
+def check(listen: ListenSettings, reactor: Any) -> None:
     """Read what these settings name, and open nothing.
 
     Raises:
@@ -154,9 +154,9 @@ def check(listen: ListenSettings) -> None:
     if files is not None:
         Identity.read(files).context()
     for text in listen.relay_endpoints:
-        _parsed("RELAY_ENDPOINTS", _bare(text), None)
+        _parsed("RELAY_ENDPOINTS", _bare(text), reactor)
     if listen.ops_endpoint is not None:
-        _parsed("OPS_ENDPOINT", _bare(listen.ops_endpoint), None)
+        _parsed("OPS_ENDPOINT", _bare(listen.ops_endpoint), reactor)
 
 
 def _bare(text: str) -> str:
