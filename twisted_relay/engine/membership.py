@@ -17,7 +17,7 @@ from twisted_relay.core.bus import Occupant, Tell
 from twisted_relay.core.errors import Close, Code, RelayError
 from twisted_relay.core.rooms import Rooms, Standing, automatic_number
 from twisted_relay.core.tokens import Claims
-from twisted_relay.engine.client import Client, Seated
+from twisted_relay.engine.client import Client, LocalRoom, Seated
 from twisted_relay.engine.departures import Departures
 from twisted_relay.engine.fanout import Fanout
 from twisted_relay.engine.interfaces import (
@@ -120,9 +120,18 @@ class Membership:
             room = member.room
             # A token that came back once is on show here, though the store shows it no more.
             if seat.qr_spent or room.qr_id in ("", claims.jti):
-                self._upkeep.rotate_qr(room, claims.jti if seat.qr_spent else room.qr_id)
+                stale = claims.jti if seat.qr_spent else room.qr_id
+                Deferred.fromCoroutine(self._rotate_qr(place, room, stale)).addErrback(
+                    self._broken, "QR_ROTATED"
+                )
         finally:
             self._spans.close(place)
+
+    async def _rotate_qr(self, place: Place, room: LocalRoom, stale_id: str) -> None:
+        # A comer hears JOINED, SYSTEM_MSG and ROOM_STATS in this order, and nothing in between.
+        await place.quiet()
+        if room in self._rooms:
+            self._upkeep.rotate_qr(room, stale_id)
 
     async def _join(
         self, place: Place, claims: Claims, label: str | None
