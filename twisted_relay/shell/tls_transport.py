@@ -71,6 +71,11 @@ class PromptTls(TLSMemoryBIOProtocol):
         if len(encrypted) == most:
             self._flush()
 
+    def abortConnection(self) -> None:
+        """End at once; Twisted's own fails where that has happened already."""
+        if self._tlsConnection is not None:
+            super().abortConnection()
+
     def _flush(self) -> None:
         while True:
             try:
