@@ -6,9 +6,11 @@ import base64
 import json
 import os
 import socket
+import ssl
 import time
 
 import pytest
+from certificates import Authority
 
 HANDSHAKE = (
     "GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -193,3 +195,27 @@ def test_trap_22_credentials_for_any_origin_load_without_credentials_and_warn(st
     assert answer.headers["vary"] == "Origin"
     warned = [e for e in relay.events() if e["level"] == "warn"]
     assert [e["setting"] for e in warned] == ["CORS_ALLOW_CREDENTIALS"]
+
+
+def test_hsts_goes_to_who_came_over_tls_and_to_nobody_else(start_relay, wire, tmp_path):
+    certificate, key = Authority().issue("localhost").write(tmp_path)
+    relay = start_relay(
+        TLS_CERT_FILE=certificate,
+        TLS_KEY_FILE=key,
+        RELAY_ENDPOINTS="tcp:%PORT%:interface=127.0.0.1 wss:tcp:%OTHER%:interface=127.0.0.1",
+    )
+    forged = {"X-Forwarded-Proto": "https"}
+    assert "strict-transport-security" not in relay.http("GET", "/live", headers=forged).headers
+    anyone = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    anyone.check_hostname = False
+    anyone.verify_mode = ssl.CERT_NONE
+    live = b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n"
+    for request in (live, _handshake(CLIENT), b"NONSENSE\r\n\r\n"):
+        plain = socket.create_connection(("127.0.0.1", relay.other_port), wire.patience)
+        with anyone.wrap_socket(plain) as over:
+            over.sendall(request)
+            data = b""
+            while b"\r\n\r\n" not in data:
+                data += over.recv(65536)
+        policy = b"strict-transport-security: max-age=31536000; includesubdomains\r\n"
+        assert policy in data.lower()
