@@ -247,6 +247,22 @@ def test_between_calls_the_keep_alive_time_holds(clocked_channel: Any) -> None:
     assert transport.value().count(b'"alive":true') == 2
 
 
+@pytest.mark.parametrize("request_bytes", [b"GET /live HTTP/1.0\r\n\r\n", b"NONSENSE\r\n\r\n"])
+def test_who_does_not_take_the_last_answer_is_cut_off(
+    clocked_channel: Any, request_bytes: bytes
+) -> None:
+    clock, channel, transport = clocked_channel
+    aborted: list[float] = []
+    transport.abortConnection = lambda: aborted.append(clock.seconds())
+    channel.dataReceived(request_bytes)
+    assert transport.disconnecting
+    clock.pump([1] * 60)
+    assert len(aborted) == 1
+    assert aborted[0] <= site.REQUEST_SECONDS + channel.abortTimeout + 1
+    channel.connectionLost(None)
+    assert clock.getDelayedCalls() == []
+
+
 def test_the_site_leaves_no_timer_behind(clocked_channel: Any) -> None:
     clock, channel, _ = clocked_channel
     site = channel.site

@@ -115,6 +115,8 @@ async def test_the_limits_of_autobahn_are_in_force(relays, fast):
     _, connection = await relays.connect(relay)
     assert connection.maxMessagePayloadSize == connection.maxFramePayloadSize == 2000
     assert connection.failByDrop is False
+    # It would believe anybody; who is believed is decided before Autobahn hears of the connection.
+    assert connection.trustXForwardedFor == 0
     assert connection.perMessageCompressionAccept([]) is None
     assert ("failByDrop" in vars(connection)) == (fast == "false")
 

@@ -136,7 +136,7 @@ class RelayChannel(HTTPChannel):
         if not self._ending:
             self._ending = True
             self.setTimeout(REQUEST_SECONDS)
-        super().loseConnection()
+            super().loseConnection()
 
     def refuse(self, answer: Answer) -> None:
         """Answer outside of any request, and end the connection."""
