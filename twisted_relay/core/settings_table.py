@@ -13,6 +13,7 @@ import attrs
 from twisted_relay.core.settings_values import (
     ENDPOINT,
     ENDPOINTS,
+    FILE,
     HEADER,
     HOST,
     ORIGINS,
@@ -84,9 +85,9 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
         Setting("HOST", "listen.host", HOST, "0.0.0.0", "The address to listen on."),  # noqa: S104 - the old service's default, kept
         Setting("PORT", "listen.port", integer(0, 65_535), 3001, "The TCP port for `/ws` and HTTP; 0 takes a free one."),
         Setting("TRUST_PROXY", "listen.trust_proxy", PROXIES, False, "Which peers may name a client's address by X-Forwarded-For: none, those on loopback and private networks, or those of these networks. Of the addresses in the header the last one that is not trusted counts. Also who may connect to a `haproxy:` endpoint."),
-        Setting("TLS_CERT_FILE", "listen.tls_cert_file", TEXT, None, "The certificate for TLS in PEM, its chain after it; switches TLS on. A renewed one is taken up without a restart.", "now", ""),
-        Setting("TLS_KEY_FILE", "listen.tls_key_file", TEXT, None, "The private key of that certificate, without a passphrase.", "now", ""),
-        Setting("TLS_CLIENT_CA_FILE", "listen.tls_client_ca_file", TEXT, None, "Only clients with a certificate from one of these authorities come in.", "now", ""),
+        Setting("TLS_CERT_FILE", "listen.tls_cert_file", FILE, None, "The certificate for TLS in PEM, its chain after it; switches TLS on. A renewed one is taken up without a restart.", "now", ""),
+        Setting("TLS_KEY_FILE", "listen.tls_key_file", FILE, None, "The private key of that certificate, without a passphrase.", "now", ""),
+        Setting("TLS_CLIENT_CA_FILE", "listen.tls_client_ca_file", FILE, None, "Only clients with a certificate from one of these authorities come in.", "now", ""),
         Setting("RELAY_ENDPOINTS", "listen.relay_endpoints", ENDPOINTS, (), "Where to listen instead of HOST and PORT; `wss:` before one puts the TLS of the settings above in front.", "now", ""),
         Setting("OPS_ENDPOINT", "listen.ops_endpoint", ENDPOINT, None, "Where operators connect: `/metrics` and `/health` are served there and no longer on the public port; `/live`, `/ready` and `/healthz` on both.", "now", ""),
     ),

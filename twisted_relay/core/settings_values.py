@@ -66,6 +66,7 @@ def _parse_switch(text: str) -> bool:
 
 SWITCH = Kind("true, 1, yes, on, false, 0, no or off", _parse_switch)
 TEXT = Kind("any text", str)
+FILE = Kind("the path of a file", str)
 
 
 def _parse_header(text: str) -> str:
