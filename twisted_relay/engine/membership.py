@@ -13,13 +13,10 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from twisted_relay.core import wire
-from twisted_relay.core.bus import Occupant, Tell
-from twisted_relay.core.errors import Close, Code, RelayError
-from twisted_relay.core.rooms import Rooms, Standing, automatic_number
+from twisted_relay.core.errors import Code, RelayError
+from twisted_relay.core.rooms import Rooms, automatic_number
 from twisted_relay.core.tokens import Claims
-from twisted_relay.engine.client import Client, LocalRoom, Seated
-from twisted_relay.engine.departures import Departures
-from twisted_relay.engine.fanout import Fanout
+from twisted_relay.engine.client import Client, LocalRoom
 from twisted_relay.engine.interfaces import (
     Entry,
     IRoomStore,
@@ -29,9 +26,9 @@ from twisted_relay.engine.interfaces import (
     StoreUnavailable,
 )
 from twisted_relay.engine.issuer import Issuer
-from twisted_relay.engine.metrics import Metrics
 from twisted_relay.engine.notices import Notices
 from twisted_relay.engine.place import Place
+from twisted_relay.engine.seats import Seats
 from twisted_relay.engine.spans import Spans
 from twisted_relay.engine.upkeep import Upkeep
 
@@ -40,7 +37,6 @@ class Membership:
     """Carries out creates, joins, leaves and drops.
 
     Args:
-        close: ends the connection of a member whose seat is lost.
         broken: called with the failure of what nobody waits for, and what it was about.
     """
 
@@ -49,25 +45,19 @@ class Membership:
         store: IRoomStore,
         rooms: Rooms[Client],
         spans: Spans,
+        seats: Seats,
         issuer: Issuer,
-        fanout: Fanout,
         notices: Notices,
         upkeep: Upkeep,
-        departures: Departures,
-        metrics: Metrics,
-        close: Callable[[Client, Close], None],
         broken: Callable[[Failure, str], None],
     ) -> None:
         self._store = store
         self._rooms = rooms
         self._spans = spans
+        self._seats = seats
         self._issuer = issuer
-        self._fanout = fanout
         self._notices = notices
         self._upkeep = upkeep
-        self._departures = departures
-        self._metrics = metrics
-        self._close = close
         self._broken = broken
 
     async def create(self, client: Client, frame: wire.RoomCreate) -> None:
@@ -88,7 +78,7 @@ class Membership:
                 self._store.create(room_id, client.connection.address_key, entry, qr),
                 for_good=True,
             )
-            member = self._enter(client, place, entry, seat, since, _cut(frame.body.label))
+            member = self._seats.enter(client, place, entry, seat, since, _cut(frame.body.label))
             if member is None:
                 return
             self._upkeep.shows_qr(member.room, qr)
@@ -112,7 +102,7 @@ class Membership:
         try:
             await self._spans.ready(place)
             entry, seat, since = await self._join(place, claims, label)
-            member = self._enter(client, place, entry, seat, since, label)
+            member = self._seats.enter(client, place, entry, seat, since, label)
             if member is None:
                 return
             self._notices.joined(member, self._issuer.next_token(member), comes_back, frame.id)
@@ -168,7 +158,7 @@ class Membership:
         member = client.member
         if member is None:
             raise RelayError(Code.NOT_IN_ROOM)
-        await self._give_up(member, for_good=True)
+        await self._seats.give_up(member, for_good=True)
         if not client.session.is_closed:
             client.session.left()
             self._notices.left(client, member.room.id, frame.id)
@@ -176,18 +166,9 @@ class Membership:
     def drop(self, client: Client) -> None:
         """The connection is gone: so is its seat, unless another connection has it by now."""
         if client.member is not None:
-            Deferred.fromCoroutine(self._give_up(client.member, for_good=False)).addErrback(
+            Deferred.fromCoroutine(self._seats.give_up(client.member, for_good=False)).addErrback(
                 self._broken, "LEAVE"
             )
-
-    def put_out(self, member: Seated, why: Close) -> None:
-        """The store has given this seat away, or back: there is nothing to give back."""
-        room_id = member.room.id
-        self._unseat(member)
-        self._close(member.client, why)
-        place = self._spans.of(room_id)
-        if place is not None:
-            self._spans.let_go(place)
 
     async def create_empty(self, address_key: str) -> str:
         """A room that waits for its first member; its id."""
@@ -211,119 +192,15 @@ class Membership:
             raise
         except StoreUnavailable:
             # It may have been given, or may still be: it is given back once that is certain.
-            self._give_back(place, entry, for_good, self._store.settles_after)
+            self._seats.give_back(place, entry, for_good, self._store.settles_after)
             raise
         if seat is None:
             raise StoreUnavailable
         try:
             return seat, await self._spans.arrive(place, entry, seat)
         except StoreUnavailable:
-            self._give_back(place, entry, for_good, 0.0)
+            self._seats.give_back(place, entry, for_good, 0.0)
             raise
-
-    def _give_back(self, place: Place, entry: Entry, for_good: bool, after: float) -> None:
-        place.spent.pop(entry.token_id or "", None)
-        self._departures.add_later(
-            after,
-            place.room_id,
-            entry.member_id,
-            entry.hold,
-            for_good,
-            self._counted_late,
-            entry.token_id,
-        )
-
-    def _enter(
-        self, client: Client, place: Place, entry: Entry, seat: Seat, since: int, label: str | None
-    ) -> Seated | None:
-        here = place.room
-        if here is not None:
-            # What was said before belongs to those who were there.
-            self._fanout.flush(here)
-        if client.session.is_closed:
-            self._hand_back(place, entry, seat, Occupant(entry.member_id, label or "", since))
-            return None
-        member, ghost = self._rooms.enter(
-            place.room_id,
-            place.span,
-            entry.member_id,
-            label or f"P{seat.number}",
-            entry.hold,
-            since,
-            entry.generation or 0,
-            client,
-        )
-        member.room.participants = place.span.view.newest.participants
-        client.member = member
-        client.session.joined(place.room_id)
-        self._upkeep.seated(member)
-        self._count_seats(+1)
-        if ghost is not None:
-            self.put_out(ghost, Close.REPLACED)
-        return member
-
-    def _hand_back(self, place: Place, entry: Entry, seat: Seat, occupant: Occupant) -> None:
-        """The client went while its join was decided: the seat goes back, the token stays spent."""
-        room = place.room
-        ghost = room.members.get(entry.member_id) if room is not None else None
-        if ghost is not None:
-            self.put_out(ghost, Close.REPLACED)
-        elif seat.taken_from is not None:
-            self._spans.passed_by(place, occupant, seat.taken_from)
-        Deferred.fromCoroutine(
-            self._return_seat(place.room_id, entry.member_id, entry.hold, False, ghost is not None)
-        ).addErrback(self._broken, "LEAVE")
-        if seat.qr_spent and room is not None and room in self._rooms:
-            self._upkeep.rotate_qr(room, entry.token_id or "")
-
-    def _unseat(self, member: Seated) -> None:
-        member.client.member = None
-        self._rooms.remove(member)
-        self._upkeep.unseated(member)
-        self._count_seats(-1)
-
-    def _count_seats(self, change: int) -> None:
-        self._metrics.members_active += change
-        self._metrics.rooms_active = len(self._rooms)
-
-    async def _give_up(self, member: Seated, for_good: bool) -> None:
-        self._fanout.flush(member.room)
-        # Letting the queue go may have cut this very member off, and then it is gone already.
-        if member.client.member is member:
-            await self._return_seat(member.room.id, member.id, member.hold, for_good, True, member)
-
-    async def _return_seat(
-        self,
-        room_id: str,
-        member_id: str,
-        hold: str,
-        for_good: bool,
-        told: bool,
-        member: Seated | None = None,
-    ) -> None:
-        """Tell the store, then the members left; `told`: they know that it came."""
-        place = self._spans.open(room_id)
-        if member is not None:
-            self._unseat(member)
-        try:
-            if place.room is None:
-                # What the last member here has said is lost if the lease ends before it is heard.
-                await place.quiet()
-            standing = await self._departures.add(
-                room_id, member_id, hold, for_good, self._counted_late
-            )
-        except StoreUnavailable:
-            self._spans.left_unwritten(place, told)
-        else:
-            if standing is not None:
-                self._spans.left(place, standing, Tell.ALWAYS if told else Tell.IF_NEWS)
-        finally:
-            self._spans.close(place)
-
-    def _counted_late(self, room_id: str, standing: Standing) -> None:
-        place = self._spans.of(room_id)
-        if place is not None:
-            self._spans.left(place, standing, Tell.IF_NEWS)
 
 
 def _cut(label: str | None) -> str | None:

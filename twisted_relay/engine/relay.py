@@ -38,6 +38,7 @@ from twisted_relay.engine.metrics import Metrics
 from twisted_relay.engine.notices import Notices, greeting
 from twisted_relay.engine.place import Surroundings
 from twisted_relay.engine.seal import Seal
+from twisted_relay.engine.seats import Seats
 from twisted_relay.engine.spans import Spans
 from twisted_relay.engine.upkeep import Upkeep
 
@@ -136,7 +137,7 @@ class Relay:
                 self._seal,
                 lambda said, handed: self._effects.settled(said, handed),
                 lambda room, shown: self._upkeep.tell_qr(room, QrToken(shown.id, shown.expires_ms)),
-                lambda member, why: self._membership.put_out(member, why),
+                lambda member, why: self._seats.put_out(member, why),
                 lambda place: self._spans.recover(place),
             ),
             rooms,
@@ -145,17 +146,24 @@ class Relay:
             environment.now_ms,
             self._broken_by_itself,
         )
-        self._membership = Membership(
-            store,
+        self._seats = Seats(
             self.rooms,
             self._spans,
-            issuer,
             self._fanout,
-            self._notices,
             self._upkeep,
             self._departures,
             self._metrics,
             self.close,
+            self._broken_by_itself,
+        )
+        self._membership = Membership(
+            store,
+            self.rooms,
+            self._spans,
+            self._seats,
+            issuer,
+            self._notices,
+            self._upkeep,
             self._broken_by_itself,
         )
         self._hello = greeting(environment.server, session, rooms)
