@@ -66,7 +66,7 @@ def echo(service: RelayService) -> None:
 
 #: The runner in a process of its own: it brings parts of an old Autobahn along, under their names.
 RUN = """
-import asyncio, json, sys
+import asyncio, json, os, sys
 from kosoku import FailureError, run_fuzzingclient
 async def run(url, *without):
     return await run_fuzzingclient(url, exclude_cases=list(without), concurrency=4)
@@ -75,6 +75,8 @@ try:
 except FailureError as failure:
     results = failure.results
 print(json.dumps([(r.case_id, r.behavior.value, r.behavior_close.value) for r in results]))
+sys.stdout.flush()
+os._exit(0)  # the runner's own threads at times end in a crash when the interpreter ends
 """
 
 

@@ -31,6 +31,9 @@ from twisted_relay.core.settings import RedisSettings
 from twisted_relay.engine.metrics import Metrics
 
 Part = str | bytes | int | float
+#: What its readers raise for bytes that are not Redis' protocol, or are not as RESP2 has it. hiredis
+#: makes a dict of a RESP3 map, whatever its keys.
+_NO_REDIS = (txredisapi.RedisError, ValueError, TypeError, OverflowError, RecursionError)
 _CODE = re.compile(r"[A-Z][A-Z]{1,19}\b")
 
 
@@ -171,8 +174,7 @@ class Connection(txredisapi.RedisProtocol):
     def dataReceived(self, data: bytes, unpause: bool = False) -> None:
         try:
             super().dataReceived(data, unpause)
-        except (txredisapi.RedisError, UnicodeDecodeError):
-            # Not Redis, or not its protocol.
+        except _NO_REDIS:
             self.abort("protocol")
 
     def replyReceived(self, reply: Any) -> None:
