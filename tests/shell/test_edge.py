@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import attrs
 import pytest
 import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.endpoints import UNIXClientEndpoint, UNIXServerEndpoint, connectProtocol
 from twisted.logger import capturedLogs
 from twisted.web.http_headers import Headers
 
-from tests.shell.conftest import Server, Slice, settings
+from tests.shell.conftest import Raw, Server, Slice, settings
 from twisted_relay.core.errors import Code, RelayError
 from twisted_relay.core.proxies import Trust
 from twisted_relay.shell.callers import Callers
@@ -292,6 +295,20 @@ async def test_trap_18_calls_count_for_the_client_behind_a_trusted_proxy(
     same = ("X-Forwarded-For: 203.0.113.3", "X-Forwarded-For: 2001:db8:1:2:ffff::1")
     assert (await server("POST /rooms", headers=same)).status == 429
     assert server.relay.asked == ["198.51.100.7", "198.51.100.8", "2001:db8:1:2::/64"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_over_a_unix_socket_the_proxy_is_trusted_if_any_is(tmp_path: Path) -> None:
+    call = "POST /rooms HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Forwarded-For: {}\r\n\r\n"
+    for trust, key in ((("192.0.2.0/24",), "203.0.113.9"), (False, "unknown")):
+        server = Server(listen={"trust_proxy": trust})
+        path = str(tmp_path / key)
+        port = await UNIXServerEndpoint(reactor, path).listen(server.site)
+        raw = await connectProtocol(UNIXClientEndpoint(reactor, path), Raw())
+        raw.transport.write(call.format("203.0.113.9").encode())
+        assert (await raw.over).startswith(b"HTTP/1.1 200 ")
+        assert server.relay.asked == [key]
+        await port.stopListening()
 
 
 # A header from somebody who is not trusted.
