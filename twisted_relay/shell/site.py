@@ -13,13 +13,14 @@ import re
 from http import HTTPStatus
 from urllib.parse import unquote_to_bytes
 
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IProtocolFactory, IReactorTime
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel, datetimeToString
 from twisted.web.http import Request as BaseRequest
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 from twisted.web.server import Request as ServerRequest
+from zope.interface import implementer_only
 
 from twisted_relay.engine.metrics import OTHER
 from twisted_relay.shell.answers import Answer, Desk, error, internal_error, send
@@ -161,6 +162,9 @@ class RelayChannel(HTTPChannel):
         self.refuse(error(400, "ERR_BAD_REQUEST", "This is no HTTP request."))
 
 
+# It negotiates no protocol of its own: what TLS offers, `shell/certificates.py` says. Earlier
+# Twisteds would set it anew for each connection, on a context that is in use.
+@implementer_only(IProtocolFactory)
 class RelaySite(Site):
     """The site: no access log, no sessions, no tracebacks."""
 
@@ -191,10 +195,6 @@ class RelaySite(Site):
 
     def log(self, request: BaseRequest) -> None:
         """Write no access log: it would hold addresses and room ids."""
-
-    def acceptableProtocols(self) -> list[bytes]:
-        """Offer HTTP/1.1 alone: a WebSocket needs it (RFC 6455)."""
-        return [b"http/1.1"]
 
 
 def _too_large() -> Answer:
