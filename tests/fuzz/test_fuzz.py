@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 CORPUS = Path(__file__).parent / "corpus"
 SEEDS = {name: sorted((CORPUS / name).iterdir()) for name in TARGETS}
 #: Examples for each: a second or so, with a whole relay in each of the slow ones.
-FEW = {"http": 150, "websocket": 100, "proxy_protocol": 150}
+FEW = {"http": 150, "websocket": 100}
 
 
 @pytest.mark.parametrize("name", sorted(TARGETS))
