@@ -31,7 +31,7 @@ from twisted_relay.core.settings import RedisSettings
 from twisted_relay.engine.metrics import Metrics
 
 Part = str | bytes | int | float
-#: What its readers raise for bytes that are not Redis' protocol, or are not as RESP2 has it. hiredis
+#: What its readers raise for bytes that are not Redis' protocol, or not as RESP2 has it. hiredis
 #: makes a dict of a RESP3 map, whatever its keys.
 _NO_REDIS = (txredisapi.RedisError, ValueError, TypeError, OverflowError, RecursionError)
 _CODE = re.compile(r"[A-Z][A-Z]{1,19}\b")
