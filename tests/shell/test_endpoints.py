@@ -24,7 +24,7 @@ from twisted.internet.threads import deferToThread
 from twisted_relay.core.settings import SettingsError, load_settings
 from twisted_relay.shell.endpoints import CannotListen, Door, Doors, doors_of
 from twisted_relay.shell.service import RelayService
-from twisted_relay.shell.transport import PromptServer
+from twisted_relay.shell.transport import PromptServer, PromptUnixServer
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 20.0
@@ -152,8 +152,15 @@ async def test_several_are_open_at_once_and_closed_together(start: Start, tmp_pa
 async def test_every_tcp_port_is_prompt(start: Start, tmp_path: Path) -> None:
     key = Authority().issue("localhost").write(tmp_path)[1]
     key.write_bytes(key.with_name("cert.pem").read_bytes() + key.read_bytes())
-    service = start(f"tcp:0:{LOCAL}", f"reuseport:0:{LOCAL}", f"ssl:0:privateKey={key}:{LOCAL}")
-    assert [port.transport for port in service.ports] == [PromptServer] * 3
+    service = start(
+        f"tcp:0:{LOCAL}",
+        f"reuseport:0:{LOCAL}",
+        f"haproxy:tcp:0:{LOCAL}",
+        f"ssl:0:privateKey={key}:{LOCAL}",
+        f"unix:{tmp_path / 'socket'}",
+    )
+    kinds = [port.transport for port in service.ports]
+    assert kinds == [PromptServer] * 4 + [PromptUnixServer]
 
 
 @pytest.mark.parametrize("kind", ["ssl", "wss:tcp", "wss:reuseport", "wss:haproxy:tcp"])

@@ -20,6 +20,7 @@ from twisted.python import log
 from twisted_relay.shell import transport
 from twisted_relay.shell.transport import (
     PromptServer,
+    PromptUnixServer,
     Turns,
     counts_unsent,
     misfit,
@@ -42,19 +43,26 @@ class Server(Protocol):
 
 
 @contextlib.asynccontextmanager
-async def connection(prompt=True):
+async def connection(prompt=True, path=None):
     """A transport of the port's, its protocol, and a socket at the other end."""
     protocol = Server()
     factory = Factory()
     factory.buildProtocol = lambda address: protocol
-    port = reactor.listenTCP(0, factory, interface="127.0.0.1")
+    if path is None:
+        port = reactor.listenTCP(0, factory, interface="127.0.0.1")
+        peer = socket.create_connection(("127.0.0.1", port.getHost().port))
+        kind = PromptServer if prompt else tcp.Server
+    else:
+        port = reactor.listenUNIX(path, factory)
+        peer = socket.socket(socket.AF_UNIX)
+        peer.connect(path)
+        kind = PromptUnixServer
     if prompt:
         assert send_at_once(port)
-    peer = socket.create_connection(("127.0.0.1", port.getHost().port))
     peer.setblocking(False)
     try:
         made = await protocol.connected_
-        assert type(made) is (PromptServer if prompt else tcp.Server)
+        assert type(made) is kind
         yield made, protocol, peer
         made.abortConnection()
         if not protocol.lost.called:
@@ -194,6 +202,18 @@ async def test_what_the_socket_does_not_take_follows_in_order():
 
 
 @pytest_twisted.ensureDeferred
+async def test_on_a_unix_socket_as_well(tmp_path):
+    async with connection(path=str(tmp_path / "socket")) as (made, protocol, peer):
+        made.write(b"at once")
+        assert peer.recv(9) == b"at once"
+        written = await stuff(made)
+        made.write(b"last")
+        made.loseConnection()
+        assert await read(peer, len(written) + 4) == written + b"last"
+        await protocol.lost
+
+
+@pytest_twisted.ensureDeferred
 async def test_what_is_written_in_sequence_is_not_overtaken():
     async with connection() as (made, _, peer):
         made.writeSequence([b"one", b"two"])
@@ -272,7 +292,7 @@ async def test_a_producer_is_paused_and_told_to_go_on_as_ever(streaming):
         made.unregisterProducer()
 
 
-def test_a_port_that_is_no_tcp_port_stays_as_it_is():
+def test_a_port_of_another_kind_stays_as_it_is():
     port = MemoryReactor().listenTCP(0, Factory())
     assert not send_at_once(port)
     other = tcp.Port(0, Factory(), reactor=Clock())

@@ -16,7 +16,7 @@ from typing import Any, cast
 
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
 from autobahn.websocket import xormasker
-from twisted.internet import tcp
+from twisted.internet import tcp, unix
 from twisted.internet.interfaces import IListeningPort, ITransport
 from twisted.internet.protocol import Protocol
 from twisted.protocols.policies import ProtocolWrapper
@@ -81,15 +81,22 @@ class PromptServer(tcp.Server):
             super().write(data[sent:])
 
 
+class PromptUnixServer(PromptServer, unix.Server):
+    """The same on a UNIX socket, on which the relay passes no descriptors."""
+
+
+_PROMPT = {tcp.Server: PromptServer, unix.Server: PromptUnixServer}
+
+
 def send_at_once(port: IListeningPort) -> bool:
     """Let the connections that a port accepts from now on be `PromptServer`; False if it cannot.
 
-    Works on any listening TCP port. TLS over it, which writes to the same transport, encrypts at
-    once from then on.
+    Works on listening TCP and UNIX ports. TLS over them, which writes to the same transport,
+    encrypts at once from then on.
     """
-    if not isinstance(port, tcp.Port) or port.transport is not tcp.Server:
+    if not isinstance(port, tcp.Port) or port.transport not in _PROMPT:
         return False
-    port.transport = PromptServer
+    port.transport = _PROMPT[port.transport]
     encrypt_at_once(port.factory)
     return True
 
