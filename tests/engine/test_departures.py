@@ -175,9 +175,11 @@ def test_the_outcome_may_be_awaited():
 def test_a_seat_that_may_have_been_given_is_given_back_once_that_is_certain():
     clock, memory, store, departures, holds = make(members=2)
     late = []
-    departures.add_later(
-        3.0, "room", "m0", holds[0], False, lambda id, standing: late.append(standing.participants), None
-    )
+
+    def told(room_id, standing):
+        late.append(standing.participants)
+
+    departures.add_later(3.0, "room", "m0", holds[0], False, told, None)
     departures.add_later(3.0, "room", "m1", "never-given", False, nobody, None)
     assert len(departures) == 2
     clock.advance(2.9)

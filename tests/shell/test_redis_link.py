@@ -304,6 +304,19 @@ async def test_a_user_who_may_do_little(
     log.assert_quiet("p@ss")
 
 
+async def test_a_redis_that_takes_no_writes_breaks_what_was_unbroken(
+    redis_server: RealRedis, start_link: Callable[..., Any]
+) -> None:
+    link = start_link(redis_server.url)
+    await until(lambda: link.unbroken_for > 0)
+    redis_server.command("CONFIG", "SET", "min-replicas-to-write", "1")
+    with pytest.raises(StoreUnavailable):
+        await link.command("SET", "k", "v")
+    assert link.unbroken_for == 0
+    assert link.ready
+    await until(lambda: link.unbroken_for > 0)
+
+
 async def test_a_policy_that_drops_rooms_is_warned_of_once(
     start_redis: Callable[..., RealRedis], start_link: Callable[..., Any], log: Log
 ) -> None:

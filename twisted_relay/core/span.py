@@ -72,6 +72,17 @@ class Span:
         """Whether something that was said here has still to come back."""
         return bool(self._on_the_way or self._outgoing)
 
+    @property
+    def mark(self) -> int:
+        """Where the stream of what was said here is now, for `has_come_back`."""
+        return self._sequence + bool(self._outgoing or self._waiting)
+
+    def has_come_back(self, mark: int) -> bool:
+        """Whether all that was said up to a mark has come back, or was given up."""
+        if self._sequence < mark and (self._outgoing or self._waiting):
+            return False
+        return not self._on_the_way or self._on_the_way[0][0] > mark
+
     # What the store says.
 
     def begin(self, standing: Standing) -> None:

@@ -119,7 +119,7 @@ class Membership:
 
     async def _rotate_qr(self, place: Place, room: LocalRoom, stale_id: str) -> None:
         # A comer hears JOINED, SYSTEM_MSG and ROOM_STATS in this order, and nothing in between.
-        await place.quiet()
+        await place.caught_up()
         if room in self._rooms:
             self._upkeep.rotate_qr(room, stale_id)
 

@@ -102,7 +102,8 @@ class Place:
         self.spent: dict[str, int] = {}
         self.number = 0
         self._waiting: list[Deferred[None]] = []
-        self._until_quiet: list[Deferred[None]] = []
+        self._catching_up: list[Deferred[None]] = []
+        self._is_forgotten = False
         self._until_settled: list[Deferred[None]] = []
         self._settling: IDelayedCall | None = None
         self._answers_due: IDelayedCall | None = None
@@ -149,11 +150,12 @@ class Place:
             self._waiting.append(turn)
             await turn
 
-    async def quiet(self) -> None:
-        """Wait until nothing that was said here is on its way any more."""
-        while self.span.is_in_flight:
+    async def caught_up(self) -> None:
+        """Wait until all that has been said here by now has come back."""
+        mark = self.span.mark
+        while not (self._is_forgotten or self.span.has_come_back(mark)):
             turn: Deferred[None] = Deferred()
-            self._until_quiet.append(turn)
+            self._catching_up.append(turn)
             await turn
 
     def settles_in(self, seconds: float) -> None:
@@ -190,7 +192,10 @@ class Place:
             if call is not None:
                 call.cancel()
         self._answers_due = self._gap_pause = self._missing = self._settling = None
+        # A turn that was asked for may still end, and must not count the room again.
+        self._is_forgotten = True
         self._count_spanning(False)
+        self._wake_those_behind()
         self.fail()
         until_settled, self._until_settled = self._until_settled, []
         for turn in until_settled:
@@ -266,11 +271,10 @@ class Place:
 
     def changed(self) -> None:
         span = self.span
+        if self._is_forgotten:
+            return
         self._count_spanning(not span.view.is_alone)
-        if self._until_quiet and not span.is_in_flight:
-            until_quiet, self._until_quiet = self._until_quiet, []
-            for turn in until_quiet:
-                turn.callback(None)
+        self._wake_those_behind()
         if span.is_established:
             if self._answers_due is not None:
                 self._answers_due.cancel()
@@ -294,6 +298,11 @@ class Place:
         self._settling = None
         until_settled, self._until_settled = self._until_settled, []
         for turn in until_settled:
+            turn.callback(None)
+
+    def _wake_those_behind(self) -> None:
+        catching_up, self._catching_up = self._catching_up, []
+        for turn in catching_up:
             turn.callback(None)
 
     def _no_answer(self) -> None:

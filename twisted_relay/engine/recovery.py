@@ -76,19 +76,23 @@ class Recovery:
         Deferred.fromCoroutine(self._recover(place)).addErrback(self._broken, "recovery")
 
     async def _recover(self, place: Place) -> None:
-        await self._turns.acquire()
         try:
-            place.again = True
-            while place.again and (place.room is not None or place.arrivals):
-                place.again = False
-                await self._recover_once(place)
+            # Not while it has a turn: the others need not wait for this room.
+            await place.settled()
+            await self._turns.acquire()
+            try:
+                place.again = True
+                while place.again and (place.room is not None or place.arrivals):
+                    place.again = False
+                    await self._recover_once(place)
+            finally:
+                self._turns.release()
         except StoreUnavailable:
             place.span.release()
             place.fail()
             if place.room is not None:
                 self._again(place)
         finally:
-            self._turns.release()
             place.recovering = False
             place.changed()
             self._let_go(place)
@@ -107,7 +111,6 @@ class Recovery:
                 span.link()
                 span.release()
                 return
-        await place.settled()
         # The same again after a vain attempt, which may have been written.
         lease = place.next_lease = place.next_lease or self._new_lease()
         registration = self._registration(place, lease)

@@ -148,7 +148,7 @@ class Seats:
         try:
             if place.room is None:
                 # What the last member here has said is lost if the lease ends before it is heard.
-                await place.quiet()
+                await place.caught_up()
             standing = await self._departures.add(
                 room_id, member_id, hold, for_good, self._counted_late
             )

@@ -26,6 +26,10 @@ BEAT = 1.0
 GAP = 2.5 * BEAT
 #: Milliseconds by which Redis' clock may differ from what was expected of it.
 _CLOCK_JUMP_MS = 1000
+#: Refusals of a Redis that takes no writes at all for now.
+_WRITES_NOTHING = frozenset(
+    ("oom", "misconf", "noreplicas", "readonly", "masterdown", "clusterdown", "loading", "busy")
+)
 
 
 @attrs.frozen
@@ -108,7 +112,7 @@ class RedisLink:
     def unbroken_for(self) -> float:
         """Seconds for which beats have been answered with no gap but a short one; 0 if they are
         not. A gap shows as well when it was this process that stood still."""
-        return self._answered_at - self._unbroken_since if self.ready else 0.0
+        return max(0.0, self._answered_at - self._unbroken_since) if self.ready else 0.0
 
     def server_ms(self) -> int:
         """Redis' own Unix time in ms, or less: what it last said, and what has passed since that
@@ -155,6 +159,9 @@ class RedisLink:
                 code=reason.upper(),
                 suppressed=suppressed or None,
             )
+        if reason in _WRITES_NOTHING:
+            # Renewals may be refused, too: the others are not dead because Redis writes nothing.
+            self._unbroken_since = self._seconds()
         if reason == "readonly" and self._connection is not None:
             # It was made a replica: its name may stand for another server by now.
             self._connection.abort("replica")
