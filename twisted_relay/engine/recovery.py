@@ -87,11 +87,13 @@ class Recovery:
                     await self._recover_once(place)
             finally:
                 self._turns.release()
-        except StoreUnavailable:
+        except Exception as fault:
             place.span.release()
             place.fail()
             if place.room is not None:
                 self._again(place)
+            if not isinstance(fault, StoreUnavailable):
+                raise
         finally:
             place.recovering = False
             place.changed()
