@@ -329,6 +329,22 @@ async def test_a_renewed_certificate_is_taken_up_and_no_connection_ends(
     assert not relay.said("certificate_refused")
 
 
+@pytest_twisted.ensureDeferred
+async def test_when_the_certificate_expires_is_a_metric(secure: Start) -> None:
+    relay = secure()
+
+    def expiry() -> float:
+        [family] = [each for each in relay.service.metrics.collect() if "expiry" in each.name]
+        assert family.name == "tls_certificate_expiry_timestamp_seconds"
+        return float(family.samples[0].value)
+
+    assert expiry() == relay.issued.certificate.not_valid_after_utc.timestamp()
+    renewed = relay.authority.issue(HOST, hours=0.5)
+    renewed.write(relay.cert.parent)
+    assert relay.tls.reload()
+    assert expiry() == renewed.certificate.not_valid_after_utc.timestamp()
+
+
 def mismatch(relay: Secure) -> None:
     relay.cert.write_bytes(relay.authority.issue(HOST).chain)
 

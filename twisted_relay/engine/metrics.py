@@ -149,6 +149,8 @@ class Metrics(Collector):
         """Gives the bytes of memory used and the bytes that are the limit."""
         self.read_checks: Callable[[], Mapping[str, int]] = lambda: dict.fromkeys(CHECKS, 0)
         """Gives how each check of /health stands: 0 pass, 1 warn, 2 fail."""
+        self.read_expiry: Callable[[], float] | None = None
+        """Gives the Unix time at which the certificate in use expires; None without TLS."""
 
     def count_unhandled(self, path: str) -> None:
         """Count a bug that surfaced under a message type or a route template."""
@@ -191,6 +193,10 @@ class Metrics(Collector):
             *((f"limit_{name}", "A configured limit.", top) for name, top in self.limits.items()),
         ):
             yield GaugeMetricFamily(name, meaning, value=value)
+        if self.read_expiry is not None:
+            meaning = "Unix time at which the certificate in use expires."
+            name = "tls_certificate_expiry_timestamp_seconds"
+            yield GaugeMetricFamily(name, meaning, value=self.read_expiry())
         build = GaugeMetricFamily("relay_build_info", "What runs.", labels=list(self.build))
         build.add_metric(list(self.build.values()), 1)
         yield build

@@ -127,6 +127,8 @@ class RelayService(service.MultiService):
         )
         self._no_hangup: Callable[[], None] = lambda: None
         self.tls = server_tls(settings.listen, reactor)
+        if self.tls is not None:
+            self.metrics.read_expiry = self.tls.expires_at
         doors = [(door, self.site) for door in doors_of(settings.listen, reactor, self.tls)]
         if self._sites.ops is not None:
             doors.append((ops_door(settings.listen, reactor, self.tls), self._sites.ops))

@@ -64,6 +64,10 @@ class ServerTls:
         """When the certificate in use expires."""
         return self._identity.expires
 
+    def expires_at(self) -> float:
+        """The same as Unix time."""
+        return self.expires.timestamp()
+
     def serverConnectionForTLS(self, protocol: Any) -> SSL.Connection:
         """A connection for a client that has just come; called by Twisted."""
         return SSL.Connection(self._context, None)
