@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -20,7 +21,7 @@ class Issued:
     """A certificate with its key, both in PEM; behind it, what leads to its authority."""
 
     certificate: x509.Certificate
-    key: ec.EllipticCurvePrivateKey
+    key: Any
     above: bytes = b""
 
     @property
@@ -55,15 +56,17 @@ class Authority:
             self.issued.above = b"".join([] if above.is_root else [above.issued.chain])
         self.is_root = above is None
 
-    def issue(self, name: str, hours: float = 1) -> Issued:
+    def issue(self, name: str, hours: float = 1, key: Any = None) -> Issued:
         """A certificate for a host, or a person, that ends so many hours from now."""
-        issued = _issue(name, self.issued, is_authority=False, hours=hours)
+        issued = _issue(name, self.issued, is_authority=False, hours=hours, key=key)
         issued.above = b"" if self.is_root else self.issued.chain
         return issued
 
 
-def _issue(name: str, above: Issued | None, *, is_authority: bool, hours: float) -> Issued:
-    key = ec.generate_private_key(ec.SECP256R1())
+def _issue(
+    name: str, above: Issued | None, *, is_authority: bool, hours: float, key: Any = None
+) -> Issued:
+    key = key or ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.datetime.now(datetime.UTC)
     signer = above.key if above else key

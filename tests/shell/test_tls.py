@@ -16,6 +16,7 @@ import pytest
 import pytest_twisted
 from certificates import Authority, Issued
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import dsa, ed25519, rsa, x25519
 from OpenSSL.crypto import X509
 from twisted.internet import reactor
 from twisted.internet.ssl import Certificate, trustRootFromCertificates
@@ -509,6 +510,32 @@ def test_an_authority_of_clients_that_cannot_be_used_stops_the_start(
     files = TlsFiles(*Authority().issue(HOST).write(tmp_path), ca)
     with pytest.raises(SettingsError, match=r"^TLS_CLIENT_CA_FILE: "):
         ServerTls(files, Clock())
+
+
+@pytest.mark.parametrize("kind", ["DSA", "X25519", "RSA of 1024 bits"])
+def test_kinds_of_keys_that_no_client_would_take_stop_the_start(tmp_path: Path, kind: str) -> None:
+    issued = Authority().issue(HOST, key=OTHER_KEYS[kind]())
+    with pytest.raises(SettingsError, match=r"^TLS_(CERT|KEY)_FILE: .*"):
+        ServerTls(TlsFiles(*issued.write(tmp_path)), Clock())
+
+
+OTHER_KEYS: dict[str, Callable[[], Any]] = {
+    "DSA": lambda: dsa.generate_private_key(2048),
+    "X25519": x25519.X25519PrivateKey.generate,
+    "RSA of 1024 bits": lambda: rsa.generate_private_key(65537, 1024),  # noqa: S505 - that is the point
+}
+
+
+@pytest.mark.parametrize("kind", ["RSA", "Ed25519"])
+@pytest_twisted.ensureDeferred
+async def test_other_kinds_of_keys(secure: Start, kind: str) -> None:
+    relay = secure()
+    key: Any = ed25519.Ed25519PrivateKey.generate()
+    if kind == "RSA":
+        key = rsa.generate_private_key(65537, 2048)
+    relay.authority.issue(HOST, key=key).write(relay.cert.parent)
+    assert relay.tls.reload()
+    assert (await relay.ask()).status == b"200"
 
 
 def test_certificate_and_key_may_be_one_file(tmp_path: Path) -> None:

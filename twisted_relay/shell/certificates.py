@@ -15,6 +15,7 @@ from typing import Any
 import attrs
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     PublicFormat,
@@ -37,6 +38,12 @@ _ALLOWED = {
 # so. Which of them is fastest, the client knows best.
 _CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
 _HTTP = b"http/1.1"
+_KEYS = (
+    rsa.RSAPrivateKey,
+    ec.EllipticCurvePrivateKey,
+    ed25519.Ed25519PrivateKey,
+    ed448.Ed448PrivateKey,
+)
 _BEGIN_CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
 _PRIVATE_KEY = re.compile(rb"-----BEGIN ([A-Z ]*PRIVATE KEY)-----.*?-----END \1-----", re.DOTALL)
 
@@ -95,7 +102,7 @@ class Identity:
         """
         chain = _certificates(CERT, files.cert)
         key = _private_key(files.key)
-        if _public(chain[0]) != _public(key):
+        if _public(CERT, chain[0]) != _public(KEY, key):
             fault = f"{str(files.key)!a}: it is not the key of the first certificate in {CERT}"
             raise unusable(KEY, fault)
         ca = files.client_ca
@@ -137,7 +144,7 @@ class Identity:
             context.check_privatekey()
             name = CLIENT_CA
             self._ask_clients(context)
-        except (SSL.Error, CryptoError) as fault:
+        except (SSL.Error, CryptoError, TypeError) as fault:
             raise unusable(name, f"OpenSSL does not take it: {_said_by_openssl(fault)}") from None
         return context
 
@@ -181,15 +188,21 @@ def _private_key(path: Path) -> Any:
     if found is None:
         raise unusable(KEY, f"{str(path)!a}: there is no whole private key in it")
     try:
-        return load_pem_private_key(found[0], None)
+        key = load_pem_private_key(found[0], None)
     except TypeError:
         raise unusable(KEY, f"{str(path)!a}: the key has a passphrase") from None
     except (ValueError, UnsupportedAlgorithm):
         raise unusable(KEY, f"{str(path)!a}: the key cannot be read") from None
+    if not isinstance(key, _KEYS):
+        raise unusable(KEY, f"{str(path)!a}: no client takes a key of this kind")
+    return key
 
 
-def _public(owner: Any) -> bytes:
-    key = owner.public_key()
+def _public(name: str, owner: Any) -> bytes:
+    try:
+        key = owner.public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        raise unusable(name, "its kind of key is not supported") from None
     return bytes(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
 
 
