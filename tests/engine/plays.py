@@ -330,7 +330,7 @@ class Play:
         if len(self.world.staying) < 2:
             return ""
         self._fault("death")
-        instance = self._instance(where)
+        instance = self.world.staying[where % len(self.world.staying)]
         instance.die()
         return instance.name
 
@@ -338,7 +338,7 @@ class Play:
         if len(self.world.staying) < 2:
             return ""
         self._fault("drain")
-        instance = self._instance(where)
+        instance = self.world.staying[where % len(self.world.staying)]
         instance.drain()
         return instance.name
 

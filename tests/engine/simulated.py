@@ -88,7 +88,7 @@ class Instance:
         self.world = world
         self.name = name
         self.alive = True
-        self.stalled = self._stopped = False
+        self.stalled = self.is_going = self._stopped = False
         self._queued = []
         self.clock = WorldClock(world)
         self.delays = Delays(world.random, world.usual_delay)
@@ -166,6 +166,7 @@ class Instance:
 
     def drain(self):
         """The process ends as by SIGTERM; its end is scheduled."""
+        self.is_going = True
         self.world.trouble(+1)
 
         def over():
@@ -400,7 +401,7 @@ class World:
 
     @property
     def staying(self):
-        return [instance for instance in self.living if not instance.relay.draining]
+        return [instance for instance in self.living if not instance.is_going]
 
     @property
     def transcripts(self):
