@@ -39,6 +39,17 @@ def ratio(load: str, other: str, name: str = "cpu_per_million") -> Measure:
     return measure
 
 
+def over_tls(load: str) -> Measure:
+    """Ours over TLS by ours without, in CPU."""
+
+    def measure(summary: Summary) -> float | None:
+        secure = summary.value(f"{load}-tls", OURS, "cpu_per_million")
+        plain = summary.value(load, OURS, "cpu_per_million")
+        return secure / plain if secure is not None and plain else None
+
+    return measure
+
+
 def own(load: str, name: str) -> Measure:
     return lambda summary: summary.value(load, OURS, name)
 
@@ -75,4 +86,5 @@ TARGETS = (
         150.0,
         "µs",
     ),
+    Target("R=10, 256 B, W=4: CPU over TLS, to that without", over_tls("r10-256-w4"), 2.4),
 )

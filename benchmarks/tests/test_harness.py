@@ -69,6 +69,14 @@ def test_a_target_is_told_with_its_verdict(ours: float, holds: str) -> None:
     assert "not measured" in tables.targets(found)
 
 
+def test_tls_is_held_against_the_same_load_without() -> None:
+    found = summary_of(
+        (W4, OURS, "cpu_per_million", 3.0), (f"{W4}-tls", OURS, "cpu_per_million", 6.0)
+    )
+    target = next(target for target in TARGETS if "TLS" in target.text)
+    assert target.verdict(found) == (2.0, True)
+
+
 def test_a_target_may_be_a_least_value() -> None:
     found = summary_of(("join", OURS, "joins_per_cpu_second", 30.0),
                        ("join", FASTIFY, "joins_per_cpu_second", 10.0))  # fmt: skip
