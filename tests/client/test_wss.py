@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from certificates import certificate_for
+from certificates import Authority, certificate_for
+from OpenSSL.crypto import X509
 from twisted.internet import reactor
-from twisted.internet.ssl import Certificate, trustRootFromCertificates
+from twisted.internet.ssl import Certificate, PrivateCertificate, trustRootFromCertificates
 
 from twisted_relay.client import ConnectFailed, RelayClient
 from twisted_relay.client.link import fetch_token
@@ -48,3 +49,19 @@ async def test_a_certificate_of_an_unknown_authority(secure: tuple[str, Any]) ->
     client = RelayClient(secure[0], lambda event: None, reactor=reactor)
     with pytest.raises(ConnectFailed, match="certificate"):
         await client.create()
+
+
+async def test_a_certificate_that_has_expired(fake_relay: Any) -> None:
+    authority = Authority()
+    late = authority.issue("localhost", hours=-1)
+    options = PrivateCertificate.loadPEM(late.pem + late.key_pem).options()
+    port = reactor.listenSSL(0, fake_relay, options, interface="127.0.0.1")
+    root = Certificate(X509.from_cryptography(authority.issued.certificate))
+    url = f"wss://localhost:{port.getHost().port}/ws"
+    trust = trustRootFromCertificates([root])
+    client = RelayClient(url, lambda event: None, reactor=reactor, trust_root=trust)
+    try:
+        with pytest.raises(ConnectFailed, match="certificate"):
+            await client.create()
+    finally:
+        await port.stopListening()
