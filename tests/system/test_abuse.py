@@ -142,6 +142,7 @@ class Abuser(threading.Thread):
 
     def stalled_reader(self) -> None:
         one = self.connect(receive_buffer=4096)
+        one.settimeout(5)  # little comes at a time
         one.sendall(SHAKE.format(base64.b64encode(os.urandom(16)).decode()).encode())
         one.sendall(_masked(b'{"v":1,"t":"ROOM_CREATE","id":"a-stalled-one","body":{}}'))
         told = b""
