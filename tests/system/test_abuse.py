@@ -34,6 +34,16 @@ def _masked(text: bytes) -> bytes:
     return b"\x81" + length + MASK + text
 
 
+def _until(one: socket.socket, word: bytes) -> bytes:
+    told = b""
+    while word not in told:
+        more = one.recv(4096)
+        if not more:
+            raise ConnectionResetError
+        told += more
+    return told
+
+
 class Abuser(threading.Thread):
     """Comes from an address of its own again and again, each time to do other harm."""
 
@@ -144,14 +154,9 @@ class Abuser(threading.Thread):
         one = self.connect(receive_buffer=4096)
         one.settimeout(5)  # little comes at a time
         one.sendall(SHAKE.format(base64.b64encode(os.urandom(16)).decode()).encode())
+        _until(one, b'"HELLO"')
         one.sendall(_masked(b'{"v":1,"t":"ROOM_CREATE","id":"a-stalled-one","body":{}}'))
-        told = b""
-        while b'"roomId":"' not in told:
-            more = one.recv(4096)
-            if not more:
-                return
-            told += more
-        room = told.partition(b'"roomId":"')[2][:22]
+        room = _until(one, b'"memberId"').partition(b'"roomId":"')[2][:22]
         body = b'{"roomId":"%b","ciphertextB64":"%b"}' % (room, b"x" * 60_000)
         self.keep(one)
         for _ in range(100):
