@@ -88,7 +88,7 @@ def test_the_load_balancers_agree(ops: Any) -> None:
         ), line
     for line in composed - alone:
         assert re.match(
-            r"bind |resolvers |nameserver |hold |default-server |server-template "
+            r"bind |resolvers |parse-resolv-conf|hold |default-server |server-template "
             r"|http-request set-header X-Forwarded-Proto",
             line,
         ), line
