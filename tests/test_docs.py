@@ -13,7 +13,7 @@ from twisted_relay.core.wire import CLIENT_TYPES
 from twisted_relay.engine.metrics import SENT_TYPES
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted((*ROOT.glob("*.md"), *(ROOT / "docs").glob("**/*.md")))
+PAGES = sorted((*ROOT.glob("*.md"), *(ROOT / "docs").glob("**/*.md"), ROOT / "etc/README.md"))
 API = (ROOT / "docs/api.md").read_text(encoding="utf-8")
 ARCHITECTURE = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
 
