@@ -142,6 +142,8 @@ def test_wheel_and_editable_install_list_the_plugin_and_leave_twisted_whole(
     assert listed() == both
     assert "relay-chat" in run(empty / "relay-chat", "--help", cwd=empty)
     assert "Usage: twistd" in run(empty / "twistd", "relay", "--help", cwd=empty)
+    shared = ("relay", "--check", "-e", "reuseport:3001")
+    assert "endpoint: reuseport:3001" in run(empty / "twistd", *shared, cwd=empty)
     assert "twisted_relay.py" in plugins()
 
     run(*pip, "uninstall", "--quiet", "--yes", "twisted-relay", cwd=empty)
