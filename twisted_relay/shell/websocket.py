@@ -24,6 +24,8 @@ from twisted_relay.shell.transport import (
 from twisted_relay.shell.unfinished import MESSAGE_SECONDS, Unfinished
 
 SUBPROTOCOL = "relay.v1"
+CLOSE_SECONDS = 2.0
+"""How long a client has at most to answer a close; a second less at least."""
 #: Close codes that Autobahn chooses when the peer breaks the protocol (RFC 6455 section 7.4.1).
 _PROTOCOL_CLOSES = frozenset((1002, 1007, 1009))
 
@@ -261,6 +263,9 @@ class RelayFactory(WebSocketServerFactory):
             # False: a close frame with the right code instead of a reset connection.
             failByDrop=False,
             webStatus=False,
+            # For the answer to our close; then the connection is reset. Autobahn's timer rounds
+            # down to whole seconds, so that its own 1 would often be nothing at all.
+            closeHandshakeTimeout=CLOSE_SECONDS,
             # Origins are checked at admission.
             allowedOrigins=["*"],
             tcpNoDelay=True,
