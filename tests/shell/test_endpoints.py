@@ -422,10 +422,13 @@ def test_a_socket_of_systemds(process: Callable[..., Process], tmp_path: Path) -
 
 
 @pytest.mark.parametrize("program", ["twistd", "twist"])
-def test_one_that_is_taken_among_several_stops_the_start(run: Run, program: str) -> None:
+def test_one_that_is_taken_among_several_stops_the_start(
+    run: Run, program: str, tmp_path: Path
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         text = f"tcp:{taken.getsockname()[1]}:{LOCAL}"
-        done = run(program, "-e", f"tcp:0:{LOCAL}", "-e", text)
+        done = run(program, "-e", f"tcp:0:{LOCAL}", "-e", "unix:relay.sock", "-e", text)
+    assert not list(tmp_path.glob("relay.sock*"))
     assert done.returncode == 1
     [line] = done.stderr.splitlines()
     # twist has not begun its log by then.

@@ -163,6 +163,13 @@ def _bare(text: str) -> str:
     return text.removeprefix(TLS_PREFIX).removeprefix(HAPROXY_PREFIX)
 
 
+def close_before_the_end(reactor: Any) -> None:
+    """Let ports that are about to close do so, in a process that ends before the reactor has run:
+    a UNIX socket would leave its file behind."""
+    if not getattr(reactor, "running", True):
+        reactor.iterate()
+
+
 def end_with_failure(reactor: Any) -> None:
     """End the process with status 1, though the reactor has begun to run.
 

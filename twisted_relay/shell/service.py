@@ -25,7 +25,14 @@ from twisted_relay.engine.metrics import Metrics
 from twisted_relay.engine.relay import Environment, Relay
 from twisted_relay.shell import logs, notify, transport
 from twisted_relay.shell.backing import make_backing
-from twisted_relay.shell.endpoints import CannotListen, Doors, doors_of, end_with_failure, ops_door
+from twisted_relay.shell.endpoints import (
+    CannotListen,
+    Doors,
+    close_before_the_end,
+    doors_of,
+    end_with_failure,
+    ops_door,
+)
 from twisted_relay.shell.entrance import AdmissionResource
 from twisted_relay.shell.http import make_sites
 from twisted_relay.shell.probes import configured_limits
@@ -184,6 +191,7 @@ class RelayService(service.MultiService):
         if self._listens is False:
             # Most endpoints listen, or fail, at once. Raised here and not in the Deferred, which
             # would keep it to itself.
+            close_before_the_end(self._reactor)
             raise SystemExit(1)
         self._starting = False
 
