@@ -31,7 +31,12 @@ from twisted_relay.client.events import Lost, Message
 from twisted_relay.core.settings import SettingsError, load_settings
 from twisted_relay.shell.certificates import TlsFiles
 from twisted_relay.shell.service import RelayService
-from twisted_relay.shell.tls import TICKET_KEY_SECONDS, WATCH_SECONDS, ServerTls
+from twisted_relay.shell.tls import (
+    TICKET_KEY_SECONDS,
+    WATCH_SECONDS,
+    ServerTls,
+    certificates_of_old,
+)
 
 PATIENCE = 10.0
 HOST = "localhost"
@@ -566,3 +571,8 @@ async def test_certificates_of_an_old_deployment_switch_nothing_on_and_the_cure_
         await service.stopService()
     finally:
         globalLogPublisher.removeObserver(said.append)
+    for tls in (
+        {"TLS_CERT_FILE": "c", "TLS_KEY_FILE": "k"},
+        {"RELAY_ENDPOINTS": "haproxy:ssl:443:privateKey=k"},
+    ):
+        assert certificates_of_old(load_settings(tls).settings.listen) is None

@@ -178,7 +178,7 @@ class RelayService(service.MultiService):
         self._lag.start()
         if self.tls is not None:
             self.tls.start()
-        elif found := certificates_of_old():
+        elif found := certificates_of_old(self.settings.listen):
             self._log.warn(
                 "{endpoint} is there, and switches no TLS on: that is for TLS_CERT_FILE and"
                 " TLS_KEY_FILE",

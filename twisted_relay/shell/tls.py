@@ -153,7 +153,9 @@ def server_tls(listen: ListenSettings, clock: IReactorTime) -> ServerTls | None:
     return None if files is None else ServerTls(files, clock)
 
 
-def certificates_of_old() -> str | None:
-    """What in the working directory switched TLS on for the service that this relay replaces."""
+def certificates_of_old(listen: ListenSettings) -> str | None:
+    """What in the working directory switched TLS on for the service that this relay replaces; None
+    if nothing is there, or an endpoint has TLS anyway."""
     found = Path("server/certs")
-    return str(found) if any(found.glob("*.pem")) else None
+    has_tls = listen.tls_cert_file or any("ssl:" in text for text in listen.relay_endpoints)
+    return str(found) if not has_tls and any(found.glob("*.pem")) else None
