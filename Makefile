@@ -72,7 +72,7 @@ fuzz: $(TEST_STAMP)
 test-ops: $(TEST_STAMP)
 	@tests/ops/install.sh $(BIN)/python
 	$(BIN)/python -m pytest tests/ops $(ARGS)
-	@if node -e 'process.exit(process.versions.node.split(".")[0] < 20)' 2>/dev/null && command -v cc >/dev/null; \
+	@if node -e 'process.exit(process.versions.node.split(".")[0] < 20 ? 1 : 0)' 2>/dev/null && command -v cc >/dev/null; \
 	then $(MAKE) --no-print-directory bench-test; \
 	else echo "test-ops: bench-test is left out: it needs cc and Node.js 20"; fi
 
