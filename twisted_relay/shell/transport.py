@@ -212,6 +212,18 @@ def forget_handshake(protocol: Any) -> None:
             kept[name] = None
 
 
+def forget_connection(protocol: Any) -> None:
+    """Keep nothing of a WebSocket that is gone.
+
+    Its Deferred ``is_closed`` has it as its result, so that it holds itself until the collector
+    finds it, and a timer for the closing handshake holds it for seconds; and with it whatever of a
+    large message had come. A flood of such connections would take hundreds of megabytes.
+    """
+    protocol.is_closed = None
+    protocol.data = b""
+    protocol.frame_data, protocol.message_data = [], []
+
+
 # Whether the installed versions are what is read above.
 
 

@@ -18,6 +18,7 @@ from twisted_relay.shell.receive import text_message
 from twisted_relay.shell.transport import (
     between_messages,
     counts_unsent,
+    forget_connection,
     forget_handshake,
     unsent_bytes,
 )
@@ -163,6 +164,7 @@ class RelayProtocol(WebSocketServerProtocol):
     def connectionLost(self, reason: Any = None) -> None:
         super().connectionLost(reason)
         self.factory.unfinished.ended(self)
+        forget_connection(self)
         if not self._released:
             self._released = True
             self.factory.admission.release(self.address_key)
