@@ -13,11 +13,12 @@ TEST_STAMP := $(VENV)/.test-$(MODULES)
 DESCRIBED := setup.py setup.cfg
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help run test lint types unit conformance fuzz test-ops bench bench-quick bench-test clean
+.PHONY: help run test lint types unit audit conformance fuzz test-ops bench bench-quick bench-test clean
 
 help:
 	@echo "make run       start the relay on http://127.0.0.1:3001 (PORT=... for another port)"
 	@echo "make test      lint, types, the whole suite, and the package in an empty environment"
+	@echo "make audit     the installed packages against the index's list of known weaknesses"
 	@echo "make conformance  every case of the Autobahn suite for RFC 6455"
 	@echo "make fuzz      each fuzz target for a minute, guided by coverage (SECONDS=..., TARGETS=...)"
 	@echo "make test-ops  what needs system packages (proxies, supervisors, Prometheus)"
@@ -54,6 +55,10 @@ unit: $(TEST_STAMP)
 
 test: lint types
 	$(BIN)/python -m pytest --ignore=tests/ops $(ARGS)
+
+audit: $(RUN_STAMP)
+	@test -x build/audit/bin/pip-audit || { $(PYTHON) -m venv build/audit && build/audit/bin/pip install --quiet pip-audit; }
+	build/audit/bin/pip-audit --strict --skip-editable --path $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 
 conformance: $(TEST_STAMP)
 	$(BIN)/python -m pytest tests/conformance --full $(ARGS)
