@@ -78,13 +78,16 @@ def test_each_alert_fires_in_time_and_not_before(ops: Any) -> None:
     assert expected == set(alerts(ops)), "each alert has a case that makes it fire"
 
 
-@pytest.mark.parametrize("threshold", ["0.05", "0.01", "0.95", "0.8", "0.9", "0.1"])
+@pytest.mark.parametrize(
+    "threshold",
+    ["> 0.05", "> 0.01", "> 0.95", "> 0.8", "> 0.9", "> 0.1", "< 3 * 86400", "< 14 * 86400"],
+)
 def test_the_cases_notice_another_threshold(ops: Any, tmp_path: Path, threshold: str) -> None:
     rules = (ops.etc / "prometheus/alerts.yml").read_text()
-    assert re.search(rf"> {threshold}$", rules, re.MULTILINE)
-    (tmp_path / "alerts.yml").write_text(
-        re.sub(rf"> {threshold}$", "> 1000", rules, flags=re.MULTILINE)
-    )
+    line = re.compile(rf"{re.escape(threshold)}$", re.MULTILINE)
+    assert line.search(rules)
+    never = "> 1000" if threshold.startswith(">") else "< -1e9"
+    (tmp_path / "alerts.yml").write_text(line.sub(never, rules))
     cases = (Path(__file__).parent / "alerts.test.yml").read_text()
     (tmp_path / "cases.yml").write_text(cases.replace("../../etc/prometheus/", ""))
     with pytest.raises(AssertionError):
