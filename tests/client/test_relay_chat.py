@@ -182,7 +182,7 @@ def test_an_invite_for_one_use(relay: Running, run: Start, port: int) -> None:
 def test_a_wrong_key_is_said_and_shows_nothing(relay: Running, run: Start, port: int) -> None:
     ann, words = start_room(run, port)
     room = Invite.parse(words[1]).room_id
-    eve = run(*CHAT, words[0], str(Invite(room, bytes(32))))
+    eve = run(*CHAT, words[0], Invite(words[0], room, bytes(32)).link)
     next_with(eve.notes, "2 of")
     ann.type("for Bob only")
     next_with(eve.notes, "another room key")
@@ -255,9 +255,13 @@ class Forwarder:
     ("arguments", "code", "said"),
     [
         (["http://127.0.0.1/ws"], 2, "the address of a relay looks like"),
-        (["ws://127.0.0.1:1/ws", "v1.half"], 2, "not a whole invite"),
+        (["ws://127.0.0.1:1/ws", "https://half"], 2, "not a whole invite"),
         (["ws://127.0.0.1:1/ws"], 1, "connection refused"),
-        (["ws://127.0.0.1:1/ws", str(Invite("roomroom", bytes(32)))], 1, "connection refused"),
+        (
+            ["ws://127.0.0.1:1/ws", Invite("ws://127.0.0.1:1/ws", "roomroom", bytes(32)).link],
+            1,
+            "connection refused",
+        ),
         ([], 2, "usage: relay-chat"),
     ],
 )
@@ -271,7 +275,7 @@ def test_bad_use_is_one_line_and_an_exit_code(
 
 
 def test_a_room_that_is_not_there(relay: Running, run: Start, port: int) -> None:
-    chat = run(*CHAT, f"ws://127.0.0.1:{port}/ws", str(Invite("A" * 22, bytes(32))))
+    chat = run(*CHAT, f"ws://127.0.0.1:{port}/ws", Invite("ws://a/ws", "A" * 22, bytes(32)).link)
     assert chat.exit_code() == 1
     assert "ERR_NO_ROOM" in next_with(chat.notes, "relay-chat:")
 

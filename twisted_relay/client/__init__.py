@@ -1,23 +1,45 @@
-"""A client of the relay: transport and encryption apart, and a terminal chat on top of both.
+"""A client of the relay: transport and encryption apart, and a conversation on top of both.
 
-``RelayClient`` speaks the wire protocol and knows nothing of keys; ``RoomCipher`` seals and opens
-what it carries. Nothing here imports the relay.
+``RelayClient`` speaks the wire protocol and knows nothing of keys. A ``Cipher`` seals and opens
+what it carries; ``RoomCipher`` is the standard one. ``Conversation`` puts the two together: text,
+files, invites that work. Nothing here imports the relay. ``docs/client.md`` shows how to use it.
 """
 
-from .cipher import CipherError, RoomCipher, TextMessage
+from .cipher import Cipher, CipherError, RoomCipher
 from .connection import RelayClient
+from .conversation import Conversation
 from .errors import ClientError, ConnectFailed, Refused, SeatLost
+from .happenings import (
+    FileFailed,
+    FileOffered,
+    FileProgress,
+    FileReceived,
+    Happening,
+    Said,
+    Unreadable,
+)
 from .invite import Invite, InviteError
+from .words import WORDS, safety_words
 
 __all__ = [
+    "WORDS",
+    "Cipher",
     "CipherError",
     "ClientError",
     "ConnectFailed",
+    "Conversation",
+    "FileFailed",
+    "FileOffered",
+    "FileProgress",
+    "FileReceived",
+    "Happening",
     "Invite",
     "InviteError",
     "Refused",
     "RelayClient",
     "RoomCipher",
+    "Said",
     "SeatLost",
-    "TextMessage",
+    "Unreadable",
+    "safety_words",
 ]

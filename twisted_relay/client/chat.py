@@ -8,17 +8,17 @@ import argparse
 import sys
 import time
 from typing import Any, TextIO
-from urllib.parse import urlsplit
 
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 
 from . import events
-from .cipher import CipherError, RoomCipher, TextMessage
+from .cipher import CHAT_CONTEXT, CipherError, RoomCipher
 from .connection import RelayClient
 from .errors import ClientError
 from .frames import new_id
 from .invite import Invite
 from .link import check_url, fetch_token
+from .messages import TextMessage, UnknownMessage, decode, encode
 from .terminal import InputLines, harmless, name_of, pieces
 
 LAST_WORDS_TIMEOUT = 15.0  # seconds to deliver what was said before the end of the input
@@ -84,11 +84,12 @@ class Chat:
 
     def _show(self, message: events.Message) -> None:
         try:
-            text = self._cipher.open_text(message.ciphertext)
-        except CipherError as fault:
+            text = decode(self._cipher.open(message.ciphertext, CHAT_CONTEXT))
+        except (CipherError, UnknownMessage) as fault:
             self._note(f"a message is not shown: {fault}")
             return
-        self._put(self._out, f"{name_of(text.sender)}: {harmless(text.text)}")
+        if isinstance(text, TextMessage):
+            self._put(self._out, f"{name_of(text.sender)}: {harmless(text.text)}")
 
     def _note(self, text: str) -> None:
         self._put(self._notes, f"* {text}")
@@ -101,10 +102,11 @@ class Chat:
 
     def _show_invite(self, *, once: bool) -> None:
         qr = self._client.qr if once else None
-        invite = Invite(self._client.room_id, self._cipher.key, qr.token if qr else None)
+        token = qr.token if qr else None
+        invite = Invite(self._url, self._client.room_id, self._cipher.key, token)
         life = "within a minute, for one person" if qr else "while the room lives"
         self._note(f"to join ({life}; who has this can read everything):")
-        self._put(self._out, f"relay-chat {self._url} {invite}")
+        self._put(self._out, f"relay-chat {self._url} {invite.link}")
 
     # What the person says
 
@@ -128,7 +130,7 @@ class Chat:
             message_id = new_id()
             message = TextMessage(message_id, int(time.time() * 1000), name, text)
             self._in_flight += 1
-            said = self._client.say(self._cipher.seal_text(message), message_id)
+            said = self._client.say(self._cipher.seal(encode(message), CHAT_CONTEXT), message_id)
             said.addErrback(lambda failure: self._note(f"not sent: {harmless(str(failure.value))}"))
             said.addCallback(lambda _: self._said())
         if self._in_flight < _IN_FLIGHT:
@@ -184,8 +186,8 @@ def arguments(argv: list[str]) -> tuple[str, Invite | None, str | None]:
     parser.add_argument("invite", metavar="INVITE", nargs="?", help="what /invite prints")
     parser.add_argument("--name", help="how others see you (at most 32 characters)")
     parsed = parser.parse_args(argv)
-    text = parsed.invite or urlsplit(parsed.url).fragment
-    return check_url(parsed.url), Invite.parse(text) if text else None, parsed.name
+    invite = Invite.parse(parsed.invite) if parsed.invite else None
+    return check_url(parsed.url), invite, parsed.name
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -1,97 +1,65 @@
-"""AES-256-GCM under a room key: the ciphertext format that the web client also speaks.
+"""Encryption as a layer of its own: what a cipher must do, and the standard one.
 
-base64url without padding of a 12-byte nonce followed by ciphertext and tag; additional data
-``chat:v1``; the plaintext is JSON ``{"type": "text", "id", "ts", "from", "text"}``.
+Sealed text is base64url without padding of a 12-byte nonce and the AES-256-GCM ciphertext with its
+tag. The context is GCM's additional data: it names what the text is for, and is not sent.
 """
 
-import base64
-import binascii
 import secrets
-from typing import Self
+from typing import Protocol, Self
 
 import attrs
-import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from .base64url import from_base64url, to_base64url
 from .errors import ClientError
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
-ADDITIONAL_DATA = b"chat:v1"
+CHAT_CONTEXT = b"chat:v1"
+"""The context of messages; pieces of files have contexts of their own (``media.context``)."""
 
 
 class CipherError(ClientError):
-    """The key does not fit, or what was decrypted is not a message of this format."""
+    """What came cannot be opened: another key, another context, or it is damaged."""
 
 
-def to_base64url(data: bytes) -> str:
-    """base64url without padding."""
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+class Cipher(Protocol):
+    """What a conversation asks of its encryption."""
 
+    def seal(self, plaintext: bytes, context: bytes) -> str:
+        """Encrypt; the answer is base64 or base64url text. ``context`` must be authenticated."""
 
-def from_base64url(text: str) -> bytes:
-    """The inverse; takes either alphabet and optional padding. Raises ValueError."""
-    plain = text.rstrip("=").translate(str.maketrans("-_", "+/"))
-    try:
-        padded = plain.encode("ascii") + b"=" * (-len(plain) % 4)
-        return base64.b64decode(padded, validate=True)
-    except (UnicodeEncodeError, binascii.Error) as fault:
-        raise ValueError("not base64url") from fault
-
-
-class TextMessage(msgspec.Struct, frozen=True, rename={"sender": "from"}, tag="text"):
-    """What a person said: ``ts`` in Unix milliseconds, ``sender`` the name they give themselves.
-
-    Whoever holds the room key can write any ``sender``: the key proves membership, not identity.
-    """
-
-    id: str
-    ts: int
-    sender: str
-    text: str
-
-
-_texts = msgspec.json.Decoder(TextMessage)
+    def open(self, sealed: str, context: bytes) -> bytes:
+        """Decrypt what was sealed with the same ``context``. Raises CipherError."""
 
 
 @attrs.frozen
 class RoomCipher:
-    """Seals and opens what members say to each other. The key never leaves the clients."""
+    """AES-256-GCM under the room key, the standard cipher. The key never leaves the clients."""
 
     key: bytes = attrs.field(repr=False)
+    _aes: AESGCM = attrs.field(init=False, repr=False, eq=False)
 
-    @key.validator
-    def _check(self, _attribute: object, value: bytes) -> None:
-        if len(value) != KEY_BYTES:
-            raise CipherError(f"a room key is {KEY_BYTES} bytes, not {len(value)}")
+    def __attrs_post_init__(self) -> None:
+        if len(self.key) != KEY_BYTES:
+            raise CipherError(f"a room key is {KEY_BYTES} bytes, not {len(self.key)}")
+        object.__setattr__(self, "_aes", AESGCM(self.key))
 
     @classmethod
     def generate(cls) -> Self:
         """A cipher under a new random key."""
         return cls(secrets.token_bytes(KEY_BYTES))
 
-    def seal(self, plaintext: bytes) -> str:
+    def seal(self, plaintext: bytes, context: bytes) -> str:
         """Encrypt under a fresh random nonce."""
         nonce = secrets.token_bytes(NONCE_BYTES)
-        return to_base64url(nonce + AESGCM(self.key).encrypt(nonce, plaintext, ADDITIONAL_DATA))
+        return to_base64url(nonce + self._aes.encrypt(nonce, plaintext, context))
 
-    def open(self, ciphertext: str) -> bytes:
-        """Decrypt. Raises CipherError for a wrong key, a changed text, or no ciphertext at all."""
+    def open(self, sealed: str, context: bytes) -> bytes:
+        """Decrypt. Raises CipherError."""
         try:
-            data = from_base64url(ciphertext)
-            nonce, sealed = data[:NONCE_BYTES], data[NONCE_BYTES:]
-            return AESGCM(self.key).decrypt(nonce, sealed, ADDITIONAL_DATA)
+            data = from_base64url(sealed)
+            return self._aes.decrypt(data[:NONCE_BYTES], data[NONCE_BYTES:], context)
         except (InvalidTag, ValueError) as fault:
             raise CipherError("cannot decrypt: another room key, or a damaged message") from fault
-
-    def seal_text(self, message: TextMessage) -> str:
-        """Encrypt a text message."""
-        return self.seal(msgspec.json.encode(message))
-
-    def open_text(self, ciphertext: str) -> TextMessage:
-        """Decrypt a text message. Raises CipherError, also for other kinds of message."""
-        try:
-            return _texts.decode(self.open(ciphertext))
-        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as fault:
-            raise CipherError("a message of a kind that this client does not know") from fault

@@ -105,7 +105,6 @@ class RelayClient:
             await self._connect()
             return self._sit(await self._exchange.ask(kind, body))
         except ClientError:
-            self._over = True
             self._exchange.close()
             raise
 
