@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # A strict editable install is a tree of links to the files of its day, so the stamp's name
 # changes with the list of our modules; its time is compared with that of what describes the package.
-MODULES := $(shell find twisted_relay twisted -name '*.py' 2>/dev/null | LC_ALL=C sort | cksum | cut -d' ' -f1)
+MODULES := $(shell find twisted_relay twisted -name '*.py' -o -path '*/web/*.*' 2>/dev/null | LC_ALL=C sort | cksum | cut -d' ' -f1)
 RUN_STAMP := $(VENV)/.run-$(MODULES)
 TEST_STAMP := $(VENV)/.test-$(MODULES)
 DESCRIBED := setup.py setup.cfg
@@ -16,7 +16,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 .PHONY: help run test lint types unit audit conformance fuzz test-ops bench bench-quick bench-test clean
 
 help:
-	@echo "make run       start the relay on http://127.0.0.1:3001 (PORT=... for another port)"
+	@echo "make run       start the relay and its web client on http://127.0.0.1:3001 (PORT=... for another port)"
 	@echo "make test      lint, types, the whole suite, and the package in an empty environment"
 	@echo "make audit     the installed packages against the index's list of known weaknesses"
 	@echo "make conformance  every case of the Autobahn suite for RFC 6455"
@@ -40,8 +40,10 @@ $(TEST_STAMP): $(RUN_STAMP)
 	@touch $@
 
 # exec: the relay itself is make's child, so that a signal to make ends it.
+# The web client is on here, and only here, unless the environment or .env says otherwise.
 run: $(RUN_STAMP)
-	@exec env LOG_FORMAT="$${LOG_FORMAT:-pretty}" $(BIN)/twistd -n --pidfile= relay
+	@grep -Eqs '^[[:space:]]*(export[[:space:]]+)?WEB_CLIENT[[:space:]]*=' .env || export WEB_CLIENT="$${WEB_CLIENT:-true}"; \
+	exec env LOG_FORMAT="$${LOG_FORMAT:-pretty}" $(BIN)/twistd -n --pidfile= relay
 
 lint: $(TEST_STAMP)
 	$(BIN)/ruff check .

@@ -41,7 +41,10 @@ setup(
     # "twisted.plugins" is Twisted's own package: one file is added to it, and no __init__.py,
     # so that uninstalling takes away that file and nothing of Twisted.
     packages=[*find_packages(include=["twisted_relay*"]), "twisted.plugins"],
-    package_data={"twisted_relay": ["py.typed"], "twisted_relay.shell": ["lua/*.lua"]},
+    package_data={
+        "twisted_relay": ["py.typed", *(f"web/*.{kind}" for kind in ("css", "html", "js", "svg"))],
+        "twisted_relay.shell": ["lua/*.lua"],
+    },
     zip_safe=False,
     install_requires=[
         "twisted[tls]>=25.5.0",

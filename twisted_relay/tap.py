@@ -172,6 +172,7 @@ def describe(loaded: Loaded) -> str:
         f"twisted-relay {__version__}",
         *_addresses(settings.listen),
         f"store: {store}",
+        f"web client: {'at /' if settings.http.web_client else 'off'}",
         f"join token secret: {secret}; old secrets: {len(settings.tokens.old_secrets)}",
         "limits:",
     ]

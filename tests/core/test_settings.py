@@ -276,10 +276,13 @@ def test_what_is_of_no_use_is_named_once() -> None:
     assert "NODE_ENV, METRICS_EXPORT_PROMETHEUS" in notice.text
 
 
-def test_what_has_no_effect_yet_is_named_once_unless_it_is_the_default() -> None:
-    assert load_settings({"WEB_CLIENT": "false"}).notices == ()
-    [notice] = load_settings({"WEB_CLIENT": "true"}).notices
-    assert "WEB_CLIENT" in notice.text
+def test_the_web_client_beside_a_list_of_origins_is_spoken_of_once() -> None:
+    listed = {"ALLOWED_ORIGINS": "https://chat.example"}
+    for env in ({"WEB_CLIENT": "true"}, listed, listed | {"WEB_CLIENT": "false"}):
+        assert load_settings(env).notices == ()
+    [notice] = load_settings(listed | {"WEB_CLIENT": "true"}).notices
+    assert (notice.name, notice.level) == ("WEB_CLIENT", "info")
+    assert "ALLOWED_ORIGINS" in notice.text
 
 
 @pytest.mark.parametrize("text", ["default-src 'self'\r\nX-Evil: 1", "img-src \u00e4", "a\x1b[2J"])

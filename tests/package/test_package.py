@@ -84,7 +84,8 @@ def test_the_wheel_holds_our_packages_and_one_file_of_twisteds(tree: Path, built
     ours = {
         str(file.relative_to(tree)) for kind in ("py", "lua") for file in package.rglob(f"*.{kind}")
     }
-    assert "twisted_relay/shell/lua/join.lua" in ours
+    ours |= {str(file.relative_to(tree)) for file in (package / "web").iterdir()}
+    assert {"twisted_relay/shell/lua/join.lua", "twisted_relay/web/index.html"} < ours
     shipped = {name for name in names if ".dist-info/" not in name}
     assert shipped == ours | {"twisted_relay/py.typed", PLUGIN}
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
@@ -127,6 +128,12 @@ def plugins(empty: Path) -> Callable[[], set[str]]:
     return ask
 
 
+def served(empty: Path) -> set[str]:
+    """The files of the web client that the relay in this environment would serve."""
+    code = "from twisted_relay.shell.page import *; print(*read_page(page_folder()))"
+    return set(run(empty / "python", "-c", code, cwd=empty).split())
+
+
 def test_wheel_and_editable_install_list_the_plugin_and_leave_twisted_whole(
     tree: Path,
     built: Built,
@@ -135,6 +142,7 @@ def test_wheel_and_editable_install_list_the_plugin_and_leave_twisted_whole(
     plugins: Callable[[], set[str]],
 ) -> None:
     both = {"twistd", "twist"}
+    page = {file.name for file in (tree / "twisted_relay/web").iterdir()}
     pip = (empty / "python", "-m", "pip")
 
     run(*pip, "install", "--quiet", built.wheel, cwd=empty)
@@ -144,6 +152,7 @@ def test_wheel_and_editable_install_list_the_plugin_and_leave_twisted_whole(
     assert "Usage: twistd" in run(empty / "twistd", "relay", "--help", cwd=empty)
     shared = ("relay", "--check", "-e", "reuseport:3001")
     assert "endpoint: reuseport:3001" in run(empty / "twistd", *shared, cwd=empty)
+    assert served(empty) == page
     assert "twisted_relay.py" in plugins()
 
     run(*pip, "uninstall", "--quiet", "--yes", "twisted-relay", cwd=empty)
@@ -156,6 +165,7 @@ def test_wheel_and_editable_install_list_the_plugin_and_leave_twisted_whole(
     assert "Usage: twistd" in run(empty / "twistd", "relay", "--help", cwd=empty)
     leftovers = {file.relative_to(tree).parts[0] for file in tree.rglob("dropin.cache")}
     assert leftovers <= {"build"}, "the source tree is not the place for Twisted's cache"
+    assert served(empty) == page
 
     run(*pip, "uninstall", "--quiet", "--yes", "twisted-relay", cwd=empty)
     assert listed() == set()

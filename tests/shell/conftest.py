@@ -57,6 +57,7 @@ def settings(http: dict[str, Any] | None = None, **changed: Any) -> Any:
         "hsts_max_age": 31_536_000,
         "hsts_include_subdomains": True,
         "hsts_preload": False,
+        "web_client": False,
     } | (http or {})
     listen = {"trust_proxy": False, "ops_endpoint": None} | changed.pop("listen", {})
     runtime = {"service_version": "9.9", "instance_id": "here", "deployment_env": "test"}

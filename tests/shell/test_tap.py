@@ -123,6 +123,7 @@ def test_check_says_what_would_run_and_no_secret(
     said = capsys.readouterr().out
     assert "http://[::1]:3001" in said
     assert "store: embedded\n" in said
+    assert "web client: off\n" in said
     assert "REDIS" not in said
     assert "MAX_TOTAL_CONNECTIONS=77" in said
     assert "join token secret: configured" in said

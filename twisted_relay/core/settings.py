@@ -260,13 +260,13 @@ def _notices(given: list[Setting], values: Mapping[str, Any]) -> tuple[Notice, .
     if unused:
         names = ", ".join(unused)
         notices.append(Notice("unused", f"accepted, and of no use to this relay: {names}"))
-    later = [r.name for r in given if r.effect == "later" and values[r.name] != r.default]
-    if later:
-        names = ", ".join(later)
-        notices.append(Notice("later", f"accepted, without effect in this version: {names}"))
     if values["RELAY_ENDPOINTS"] and (void := [r.name for r in given if r.name in _VOID_BESIDE]):
         text = f"without effect, as RELAY_ENDPOINTS is set: {', '.join(void)}"
         notices.append(Notice("RELAY_ENDPOINTS", text))
+    if values["WEB_CLIENT"] and values["ALLOWED_ORIGINS"] is not None:
+        # Not added by itself: by its name a page at any host that leads here would be "our own".
+        text = "the web client can connect only where ALLOWED_ORIGINS names the page's own origin"
+        notices.append(Notice("WEB_CLIENT", text))
     if is_placeholder(values["JOIN_TOKEN_SECRET"]):
         text = "JOIN_TOKEN_SECRET looks like a published placeholder: choose a random one"
         notices.append(Notice("JOIN_TOKEN_SECRET", text, "warn"))

@@ -28,9 +28,8 @@ from twisted_relay.core.settings_values import (
     integer,
 )
 
-Effect = Literal["now", "later", "unused"]
-"""``now``: in force. ``later``: checked, and without effect in this version. ``unused``: accepted,
-and never of any use."""
+Effect = Literal["now", "unused"]
+"""``now``: in force. ``unused``: accepted, and never of any use."""
 
 HOUR = 3_600_000
 DAY = 24 * HOUR
@@ -136,11 +135,11 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
         Setting("HTTP_KEEP_ALIVE_TIMEOUT_MS", "http.keep_alive_timeout_ms", integer(1000, HOUR), 65_000, "How long an idle HTTP connection is kept, in ms."),
         Setting("CORS_ALLOWED_ORIGINS", "http.cors_allowed_origins", ORIGINS, None, "Pages of which origins may read the answers to HTTP calls.", "now", "*", reload=True),
         Setting("CORS_ALLOW_CREDENTIALS", "http.cors_allow_credentials", SWITCH, False, "Whether those calls may carry credentials; never with `*`.", reload=True),
-        Setting("CSP_DIRECTIVES", "http.csp_directives", HEADER, None, "The Content-Security-Policy of HTTP answers; by default one that allows nothing.", "now", "", reload=True),
+        Setting("CSP_DIRECTIVES", "http.csp_directives", HEADER, None, "The Content-Security-Policy of HTTP answers; by default one that allows nothing. The web client keeps its own.", "now", "", reload=True),
         Setting("HSTS_MAX_AGE", "http.hsts_max_age", integer(0, 63_072_000), 31_536_000, "The max-age of Strict-Transport-Security, in seconds; the header is sent over TLS, or where a trusted proxy says `X-Forwarded-Proto: https`.", reload=True),
         Setting("HSTS_INCLUDE_SUBDOMAINS", "http.hsts_include_subdomains", SWITCH, True, "Whether it covers subdomains.", reload=True),
         Setting("HSTS_PRELOAD", "http.hsts_preload", SWITCH, False, "Whether it asks to be preloaded.", reload=True),
-        Setting("WEB_CLIENT", "http.web_client", SWITCH, False, "Whether a web client is served.", "later"),
+        Setting("WEB_CLIENT", "http.web_client", SWITCH, False, "Serve a web client at `/`: who uses it [trusts this relay](#the-web-client) with what is said."),
     ),
     "Process": (
         Setting("SERVICE_VERSION", "runtime.service_version", TEXT, None, "The version that /health and /metrics show.", "now", "the package's"),
@@ -180,7 +179,6 @@ SETTINGS: tuple[Setting, ...] = tuple(row for rows in SECTIONS.values() for row 
 
 _EFFECTS: dict[Effect, str] = {
     "now": "",
-    "later": " *Accepted, no effect yet.*",
     "unused": " *Accepted, without use.*",
 }
 

@@ -63,6 +63,8 @@ DISCONNECTIONS = (
     "service_restart",
     "unavailable",
 )
+PAGE = "page"
+"""Whatever belongs to the web client's page."""
 ROUTES = (
     "/ws",
     "/rooms",
@@ -72,10 +74,11 @@ ROUTES = (
     "/ready",
     "/live",
     "/metrics",
+    PAGE,
 )
 OTHER = "other"
 HTTP_STATUSES = (
-    *("101", "200", "204"),
+    *("101", "200", "204", "304"),
     *("400", "403", "404", "405", "413", "426", "429"),
     *("500", "503", OTHER),
 )

@@ -1,6 +1,6 @@
 # mypy: allow-untyped-calls
 # (twisted.web has no annotations for most of what is called and inherited here.)
-"""The HTTP calls: rooms, the probes, and the way to ``/ws``; and which of them are where."""
+"""The HTTP calls: rooms, the probes, the way to ``/ws``, the page; and which of them are where."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ from twisted_relay.shell.answers import (
 )
 from twisted_relay.shell.edge import make_edge, make_ops_edge
 from twisted_relay.shell.memory import memory_reader
+from twisted_relay.shell.page import add_page, page_folder, read_page
 from twisted_relay.shell.probes import Probes, Vitals, configured_limits
 from twisted_relay.shell.site import RelaySite
 
@@ -140,6 +141,9 @@ def make_sites(
         ws: the resource that ``/ws`` is.
         now: Unix time in seconds.
         reactor: for the deadlines.
+
+    Raises:
+        SettingsError: for WEB_CLIENT without a page in this installation.
     """
     runtime = settings.runtime
     metrics.limits = configured_limits(settings.session, settings.admission, settings.rooms)
@@ -163,6 +167,9 @@ def make_sites(
     probes = Probes(desk, vitals, settings.features, settings.log.health_check_failures)
     apart = settings.listen.ops_endpoint is not None
     root = Root(desk)
+    if settings.http.web_client:
+        # First, so that no file could ever take the place of a call.
+        add_page(root, desk, read_page(page_folder()))
     root.putChild(b"ws", ws)
     root.putChild(b"rooms", Rooms(desk, relay))
     probes.add(root, details=not apart)

@@ -23,7 +23,7 @@ from twisted_relay.core.tokens import TokenSigner
 from twisted_relay.engine.lag import LoopLag
 from twisted_relay.engine.metrics import Metrics
 from twisted_relay.engine.relay import Environment, Relay
-from twisted_relay.shell import logs, notify, transport
+from twisted_relay.shell import logs, notify, page, transport
 from twisted_relay.shell.backing import make_backing
 from twisted_relay.shell.endpoints import (
     CannotListen,
@@ -248,6 +248,8 @@ class RelayService(service.MultiService):
                 version=__version__,
                 store=self.backing.status().kind,
             )
+        if self.settings.http.web_client:
+            page.announce(self.settings.listen, self._doors.ports[0])
         notify.ready()
 
     def _cannot_listen(self, failure: Failure) -> None:
