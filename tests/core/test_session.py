@@ -1,6 +1,7 @@
 """One client's state table: what is in place when, what waits, and what a closed one may do."""
 
 import json
+import tracemalloc
 from types import SimpleNamespace
 
 import pytest
@@ -14,14 +15,16 @@ from twisted_relay.core.session import Refusal, Session, State
 ROOM, OTHER = "roomroomroomroomroom12", "otherotherotherother12"
 
 
+LIMITS = SimpleNamespace(
+    max_ws_msg_bytes=10_000,
+    max_app_ciphertext_bytes=4096,
+    max_msgs_per_10s=100,
+    max_bytes_per_10s=100_000,
+)
+
+
 def session(now=0.0, **over):
-    limits = {
-        "max_ws_msg_bytes": 10_000,
-        "max_app_ciphertext_bytes": 4096,
-        "max_msgs_per_10s": 100,
-        "max_bytes_per_10s": 100_000,
-    } | over
-    return Session(SimpleNamespace(**limits), now)
+    return Session(SimpleNamespace(**vars(LIMITS) | over), now)
 
 
 def frame(kind, id="frame-0001", **body):
@@ -174,6 +177,23 @@ def test_an_invalid_frame_is_refused_and_changes_nothing():
     intent = client.received(frame("NONSENSE"), 0.0)
     assert code_of(intent) is Code.INVALID_MESSAGE
     assert (intent.re, client.state) == ("frame-0001", State.IN_ROOM)
+
+
+def test_a_session_that_parks_nothing_is_small():
+    # There are as many of them as connections; an empty deque alone would be 600 bytes.
+    tracemalloc.start()
+    try:
+        empty, _ = tracemalloc.get_traced_memory()
+        sessions = [Session(LIMITS, 0.0) for _ in range(1000)]
+        for client in sessions:
+            client.received(JOIN, 0.0)
+            client.received(PING, 0.0)
+            client.joined(ROOM)
+            assert len(list(client.resume())) == 1
+        full, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (full - empty) / len(sessions) < 500
 
 
 def test_a_closed_session_hears_nothing():

@@ -256,14 +256,18 @@ class Person:
         if self._held_back or (self.connection.paused and self.world.random.random() < 0.5):
             self._held_back.append(payload)
         else:
-            self.instance.relay.received(self.client, payload)
+            self._heard(payload)
 
     def let_through(self):
         self.instance.deliver(self, self._let_through)
 
     def _let_through(self):
         while self._held_back and not self.connection.paused and not self.over:
-            self.instance.relay.received(self.client, self._held_back.pop(0))
+            self._heard(self._held_back.pop(0))
+
+    def _heard(self, payload):
+        self.client.heard_at = self.world.now
+        self.instance.relay.received(self.client, payload)
 
     def create(self, label):
         self.label = label

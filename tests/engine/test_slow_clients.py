@@ -100,3 +100,17 @@ def test_frames_that_are_no_messages_are_counted_like_messages():
     assert not bench.relay.admits_frame(person.client)
     assert person.closed is Close.RATE_LIMIT
     assert bench.seats(room["roomId"]) == 0
+
+
+def test_limits_go_by_the_time_at_which_things_came():
+    bench = Bench(session={"max_msgs_per_10s": 20})
+    person = bench.person()
+    for _ in range(20):
+        assert bench.relay.admits_frame(person.client)
+    person.client.heard_at += 1.0
+    for _ in range(2):
+        assert bench.relay.admits_frame(person.client)
+    person.client.heard_at += 0.5
+    bench.relay.received(person.client, b'{"v":1,"t":"PING","id":"frame-01","body":{}}')
+    assert person.closed is None
+    assert not bench.relay.admits_frame(person.client)

@@ -14,7 +14,8 @@ class Client:
     """What the relay knows of one connection.
 
     Attributes:
-        heard_at: when anything last came, seconds of the reactor's clock; set by the shell.
+        heard_at: when anything last came, seconds of the reactor's clock; set by the shell before
+            it passes on what came, and what the limits go by.
         pinged_at: when the last ping left.
         slot: the heartbeat's slot.
         cut_off: whether something was withheld from it, so that it must be closed.

@@ -236,7 +236,7 @@ class Relay:
         """A client's text message came, whole and valid UTF-8."""
         self._metrics.bytes_received += len(payload)
         try:
-            intent = client.session.received(payload, self._clock.seconds())
+            intent = client.session.received(payload, client.heard_at)
             if intent is not None:
                 self._effects.carry_out(client, intent)
         except Exception:
@@ -257,7 +257,7 @@ class Relay:
         """
         if client.session.is_closed:
             return False
-        if not client.session.admits_frame(self._clock.seconds()):
+        if not client.session.admits_frame(client.heard_at):
             self.close(client, Close.RATE_LIMIT)
             return False
         return self._fanout.keeps_up(client)
