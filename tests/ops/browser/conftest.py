@@ -1,0 +1,235 @@
+"""A real browser on the web client, and terminals beside it.
+
+A page may neither write an error to its console, nor break its own policy, nor ask anybody but its
+relay: each of these fails the test, whatever it was about. Nothing here skips.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.ops.conftest import ROOT, find_program
+from tests.system.conftest import RelayProcess
+
+PATIENCE = 15.0
+"""Seconds, for a busy machine; nothing waits for that long where all is well."""
+SHOTS = ROOT / "build/screenshots"
+FLAGS = (
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+    # Whatever a page may try, no name leads anywhere.
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+)
+#: In every document, before its own scripts.
+WATCH = """addEventListener('securitypolicyviolation', (event) =>
+  console.error(`policy: ${event.effectiveDirective} refused ${event.blockedURI}`));"""
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Chromium, headless."""
+    program = find_program("chromium", "the package chromium")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        pytest.fail("playwright is missing; `make test-ops` installs it")
+    with sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path=program, headless=True, args=[*FLAGS])
+        yield started
+        started.close()
+
+
+class Watch:
+    """What pages did that they must not do."""
+
+    def __init__(self, port: int) -> None:
+        self._hosts = {f"127.0.0.1:{port}"}
+        self._expected: list[str] = []
+        self.faults: list[str] = []
+
+    def also(self, port: int) -> None:
+        """Allow another relay."""
+        self._hosts.add(f"127.0.0.1:{port}")
+
+    def expect(self, pattern: str) -> None:
+        """Allow what the test itself brings about: browsers write failed requests to the console."""
+        self._expected.append(pattern)
+
+    def follow(self, context: Any) -> None:
+        context.add_init_script(WATCH)
+        context.on("page", self._page)
+
+    def _page(self, page: Any) -> None:
+        page.on("console", self._console)
+        page.on("pageerror", lambda error: self.faults.append(f"exception: {error}"))
+        page.on("request", lambda request: self._asked(request.url))
+        page.on("websocket", lambda socket: self._asked(socket.url))
+
+    def _console(self, message: Any) -> None:
+        if message.type in ("error", "warning", "assert"):
+            self.faults.append(f"console: {message.text} ({message.location.get('url', '')})")
+
+    def _asked(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("blob", "data", "about") and parts.netloc not in self._hosts:
+            self.faults.append(f"asked another host: {parts.netloc}")
+
+    def check(self) -> None:
+        left = [f for f in self.faults if not any(re.search(e, f) for e in self._expected)]
+        assert left == []
+
+
+class Browsing:
+    """People with browsers at one relay, each with storage of its own, as on several machines."""
+
+    def __init__(self, browser: Any, relay: RelayProcess, folder: Path, name: str) -> None:
+        self._browser = browser
+        self._folder, self._name = folder, name
+        self._contexts: list[Any] = []
+        self.relay = relay
+        self.watch = Watch(relay.port)
+        self.base = f"http://127.0.0.1:{relay.port}"
+
+    def person(self, **options: Any) -> Any:
+        """A browser of its own, with one empty tab."""
+        chosen = {
+            "accept_downloads": True,
+            "color_scheme": "light",
+            "locale": "en-GB",
+            "permissions": ["clipboard-read", "clipboard-write"],
+            "reduced_motion": "reduce",
+            "viewport": {"width": 1100, "height": 760},
+        } | options
+        context = self._browser.new_context(**chosen)
+        context.set_default_timeout(PATIENCE * 1000)
+        self._contexts.append(context)
+        self.watch.follow(context)
+        return context.new_page()
+
+    def keep_pictures(self) -> None:
+        """Leave what every tab shows at the end in build/screenshots."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        pages = [page for context in self._contexts for page in context.pages]
+        for number, page in enumerate(pages):
+            page.screenshot(path=self._folder / f"{self._name}-{number}.png", timeout=5000)
+
+    def close(self) -> None:
+        for context in self._contexts:
+            context.close()
+
+
+@pytest.fixture
+def browse(
+    browser: Any, start_relay: Callable[..., RelayProcess], request: pytest.FixtureRequest
+) -> Iterator[Callable[..., Browsing]]:
+    """Starts a relay with its web client, for people with browsers; takes the relay's settings, or
+    a relay that runs."""
+    made: list[Browsing] = []
+
+    def start(relay: RelayProcess | None = None, **settings: object) -> Browsing:
+        running = relay or start_relay(**{"WEB_CLIENT": "true"} | settings)
+        made.append(Browsing(browser, running, SHOTS, request.node.name.removeprefix("test_")))
+        return made[-1]
+
+    yield start
+    for browsing in made:
+        browsing.keep_pictures()
+        browsing.close()
+    for browsing in made:
+        browsing.watch.check()
+
+
+class Terminal:
+    """relay-chat in a process of its own, on pipes: what is said on one, what is noted on another."""
+
+    def __init__(self, *arguments: str, folder: Path) -> None:
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "twisted_relay.client", *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=folder,
+            env=kept | {"PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"},
+        )
+        self.said = self._reading(self.process.stdout)
+        self.noted = self._reading(self.process.stderr)
+
+    @staticmethod
+    def _reading(stream: IO[bytes] | None) -> queue.Queue[str]:
+        lines: queue.Queue[str] = queue.Queue()
+
+        def read() -> None:
+            assert stream is not None
+            with stream:
+                for line in stream:
+                    lines.put(line.decode().rstrip("\n"))
+
+        threading.Thread(target=read, daemon=True).start()
+        return lines
+
+    def type(self, text: str) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{text}\n".encode())
+        self.process.stdin.flush()
+
+    def hears(self, part: str) -> str:
+        """The next line that holds ``part``, of what is said; others before it are passed over."""
+        return self._next(self.said, part)
+
+    def notes(self, part: str) -> str:
+        """The same of what the program itself has to say."""
+        return self._next(self.noted, part)
+
+    def _next(self, lines: queue.Queue[str], part: str) -> str:
+        passed: list[str] = []
+        ends = time.monotonic() + PATIENCE
+        while (left := ends - time.monotonic()) > 0:
+            try:
+                line = lines.get(timeout=left)
+            except queue.Empty:
+                break
+            if part in line:
+                return line
+            passed.append(line)
+        pytest.fail(f"waited in vain for {part!r}; there was {passed}")
+
+    def stop(self) -> None:
+        if self.process.stdin is not None and not self.process.stdin.closed:
+            self.process.stdin.close()
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
+    """Starts relay-chat with these arguments; each ends with the test."""
+    started: list[Terminal] = []
+
+    def start(*arguments: str) -> Terminal:
+        folder = tmp_path / f"terminal-{len(started)}"
+        folder.mkdir()
+        started.append(Terminal(*arguments, folder=folder))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.stop()
