@@ -55,6 +55,7 @@ setup(
         "msgspec>=0.20.0",
         "prometheus-client>=0.21.0",
         "pyopenssl>=25.3.0",
+        "segno>=1.6.1",
         "service-identity>=24.2.0",
         "txredisapi>=1.6.0",
         "zope.interface>=8.0.1",

@@ -1,218 +1,140 @@
-"""relay-chat: an encrypted chat in a terminal.
+"""relay-chat: an encrypted chat in a terminal. ``docs/relay-chat.md`` is its manual.
 
-Messages go to standard output as ``name: text``, and so does the command that joins the room;
-everything else is said on standard error.
+What members say goes to standard output, and so does the link that others join by; everything
+else is said on standard error, unless both are a terminal.
 """
 
-import argparse
+import os
+import signal
 import sys
-import time
-from typing import Any, TextIO
+from typing import Any, Protocol
 
-from twisted.internet.defer import CancelledError, Deferred, TimeoutError
+from twisted.internet.defer import Deferred
 
-from . import events
-from .cipher import CHAT_CONTEXT, CipherError, RoomCipher
-from .connection import RelayClient
+from .chat_arguments import Options, parse
+from .chat_faults import sentence
+from .chat_session import Chat
 from .errors import ClientError
-from .frames import new_id
-from .invite import Invite
-from .link import check_url, fetch_token
-from .messages import TextMessage, UnknownMessage, decode, encode
-from .terminal import InputLines, harmless, name_of, pieces
+from .terminal import harmless
+from .terminal_input import InputReader, Lines, first_line
+from .terminal_screen import Screen, TerminalScreen
 
-LAST_WORDS_TIMEOUT = 15.0  # seconds to deliver what was said before the end of the input
-_IN_FLIGHT = 16  # messages of the input that may wait for their acknowledgement
-_HELP = "/invite shows how to join, /invite once a single use of it, /quit (or Ctrl-D) leaves"
+_INPUT = 0  # the file descriptor
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class Chat:
-    """One person's conversation. ``run`` returns the exit code: 0 left, 1 lost the seat."""
+class Typed(Protocol):
+    """What makes lines of the bytes that are typed; None among them is the end of the input."""
 
-    def __init__(
-        self, reactor: Any, url: str, *, name: str | None, out: TextIO, notes: TextIO, fd: int
-    ) -> None:
-        self._reactor, self._url, self._name = reactor, url, name
-        self._out, self._notes, self._fd = out, notes, fd
-        self._client = RelayClient(url, self._on_event, reactor=reactor)
-        self._cipher = RoomCipher.generate()
-        self._finished: Deferred[int] = Deferred()
-        self._room_line: list[Deferred[None]] = []
-        self._in_flight = 0
-        self._leaving = False
+    def feed(self, chunk: bytes, /) -> Any:
+        """The lines that are finished by ``chunk``."""
 
-    async def run(self, invite: Invite | None) -> int:
-        """Enter, talk until the end of input, /quit or the loss of the seat. Raises ClientError."""
-        await self._enter(invite)
-        self._reactor.addSystemEventTrigger("before", "shutdown", self._at_shutdown)
-        InputLines(self._reactor, self._fd, self._line, self._input_ended).start()
-        return await self._finished
 
-    async def _enter(self, invite: Invite | None) -> None:
-        if invite is None:
-            await self._client.create(self._name)
-            self._show_invite(once=False)
-            return
-        self._cipher = RoomCipher(invite.key)
-        token, once = invite.token, invite.token is not None
-        if token is None:
-            token = await fetch_token(self._url, invite.room_id, self._reactor)
-        await self._client.join(invite.room_id, token, label=self._name, single_use=once)
+class Program:
+    """The chat between a keyboard, a screen and signals."""
 
-    # What the room says
+    def __init__(self, reactor: Any, options: Options) -> None:
+        self._reactor = reactor
+        self._screen, self._typed = _terminal(options)
+        self._chat = Chat(reactor, options, self._screen)
+        self._screen.on_gone = self._chat.quit
+        self._entered = False
+        self._code: int | None = None
 
-    def _on_event(self, event: events.Event) -> None:
-        match event:
-            case events.Message(own=False):
-                self._show(event)
-            case events.Joined(resumed=True):
-                self._note("back in the room")
-            case events.Joined():
-                people = f"{event.participants} of {event.max}"
-                self._note(f"you are {name_of(event.label)}, {people} in the room. {_HELP}")
-            case events.Notice():
-                self._note(harmless(event.text))
-            case events.Lost():
-                self._note(f"{harmless(event.reason)}; trying again in {event.retry_in:.1f} s")
-            case events.Gap():
-                self._note("some messages may be missing here")
-            case events.Ended() if not self._leaving:
-                self._note(f"the conversation is over for you: {harmless(event.reason)}")
-                self._finish(1)
-            case _:
-                pass
-
-    def _show(self, message: events.Message) -> None:
+    def run(self) -> int:
+        """Run the reactor until the conversation is over; the exit code."""
+        self._reactor.callWhenRunning(self._start)
         try:
-            text = decode(self._cipher.open(message.ciphertext, CHAT_CONTEXT))
-        except (CipherError, UnknownMessage) as fault:
-            self._note(f"a message is not shown: {fault}")
-            return
-        if isinstance(text, TextMessage):
-            self._put(self._out, f"{name_of(text.sender)}: {harmless(text.text)}")
+            self._reactor.run()
+        finally:
+            self._screen.close()
+        return 1 if self._code is None else self._code
 
-    def _note(self, text: str) -> None:
-        self._put(self._notes, f"* {text}")
+    def _start(self) -> None:
+        for number in _ENDING:
+            signal.signal(number, lambda *_: self._reactor.callFromThread(self._interrupted))
+        signal.signal(signal.SIGCONT, lambda *_: self._reactor.callFromThread(self._continued))
+        signal.signal(signal.SIGWINCH, lambda *_: self._reactor.callFromThread(self._screen.redraw))
+        Deferred.fromCoroutine(self._talk()).addErrback(self._failed).addBoth(self._stop)
 
-    def _put(self, stream: TextIO, line: str) -> None:
-        try:
-            print(line, file=stream, flush=True)
-        except BrokenPipeError:  # nobody reads us any more
-            self._input_ended()
+    async def _talk(self) -> None:
+        await self._chat.enter()
+        self._entered = True
+        self._screen.begin()
+        InputReader(self._reactor, _INPUT, self._heard, self._ended).start()
+        self._code = await self._chat.left()
 
-    def _show_invite(self, *, once: bool) -> None:
-        qr = self._client.qr if once else None
-        token = qr.token if qr else None
-        invite = Invite(self._url, self._client.room_id, self._cipher.key, token)
-        life = "within a minute, for one person" if qr else "while the room lives"
-        self._note(f"to join ({life}; who has this can read everything):")
-        self._put(self._out, f"relay-chat {self._url} {invite.link}")
-
-    # What the person says
-
-    def _line(self, line: str) -> "Deferred[None] | None":
-        command = line.strip()
-        if self._leaving or not command:
-            return None
-        if command == "/quit":
-            self._input_ended()
-        elif command in ("/invite", "/invite once"):
-            self._show_invite(once=command.endswith("once"))
-        elif command.startswith("/") and not command.startswith("//"):
-            self._note(_HELP)
-        else:
-            return self._say(line[1:] if line.startswith("//") else line)
+    def _failed(self, failure: Any) -> Any:
+        self._screen.close()
+        if failure.check(ClientError) is None:
+            return failure  # a bug: Twisted shows where
+        self._code = _complain(sentence(failure.value), 1)
         return None
 
-    def _say(self, line: str) -> "Deferred[None] | None":
-        name = self._client.label or self._name or "somebody"  # older relays give a creator none
-        for text in pieces(line):
-            message_id = new_id()
-            message = TextMessage(message_id, int(time.time() * 1000), name, text)
-            self._in_flight += 1
-            said = self._client.say(self._cipher.seal(encode(message), CHAT_CONTEXT), message_id)
-            said.addErrback(lambda failure: self._note(f"not sent: {harmless(str(failure.value))}"))
-            said.addCallback(lambda _: self._said())
-        if self._in_flight < _IN_FLIGHT:
-            return None
-        self._room_line.append(Deferred())
-        return self._room_line[-1]
+    def _stop(self, result: Any) -> Any:
+        if self._reactor.running:
+            self._reactor.stop()
+        return result
 
-    def _said(self) -> None:
-        self._in_flight -= 1
-        if self._in_flight < _IN_FLIGHT:
-            waiting, self._room_line = self._room_line, []
-            for line in waiting:
-                line.callback(None)
+    def _interrupted(self) -> None:
+        if self._entered:
+            self._chat.interrupt()
+        else:
+            self._stop(None)
 
-    # The end
+    def _continued(self) -> None:
+        if self._entered and self._code is None:
+            self._screen.begin()
 
-    def _input_ended(self) -> None:
-        if not self._leaving:
-            self._leaving = True
-            Deferred.fromCoroutine(self._leave()).addCallbacks(self._finish, self._failed)
+    def _heard(self, chunk: bytes) -> "Deferred[None]":
+        return Deferred.fromCoroutine(self._lines(chunk))
 
-    async def _leave(self) -> int:
-        code = 0
-        try:
-            await self._client.drain().addTimeout(LAST_WORDS_TIMEOUT, self._reactor)
-        except (TimeoutError, CancelledError):
-            self._note("some of the last messages may not have arrived")
-            code = 1
-        await self._client.leave()
-        return code
+    async def _lines(self, chunk: bytes) -> None:
+        for line in self._typed.feed(chunk):
+            if line is None:
+                self._chat.input_ended()
+            else:
+                await self._chat.line(line)
+        self._screen.redraw()
 
-    def _at_shutdown(self) -> "Deferred[None]":
-        self._leaving = True
-        return Deferred.fromCoroutine(self._client.leave())
-
-    def _failed(self, failure: Any) -> None:
-        if not self._finished.called:
-            self._finished.errback(failure)
-
-    def _finish(self, code: int) -> None:
-        if not self._finished.called:
-            self._finished.callback(code)
+    def _ended(self) -> None:
+        rest = self._typed.last() if isinstance(self._typed, Lines) else ""
+        said = Deferred.fromCoroutine(self._chat.line(rest))
+        said.addCallback(lambda _: self._chat.input_ended())
 
 
-def arguments(argv: list[str]) -> tuple[str, Invite | None, str | None]:
-    """Address, invite and name of a command line. Raises ClientError; argparse may exit with 2."""
-    parser = argparse.ArgumentParser(
-        prog="relay-chat",
-        description="An end-to-end encrypted chat in the terminal, over a relay.",
-        epilog="Without INVITE a room is made, and the command that joins it is printed. " + _HELP,
-    )
-    parser.add_argument("url", metavar="URL", help="the relay: ws://host:port/ws or wss://host/ws")
-    parser.add_argument("invite", metavar="INVITE", nargs="?", help="what /invite prints")
-    parser.add_argument("--name", help="how others see you (at most 32 characters)")
-    parsed = parser.parse_args(argv)
-    invite = Invite.parse(parsed.invite) if parsed.invite else None
-    return check_url(parsed.url), invite, parsed.name
-
-
-def main(argv: list[str] | None = None) -> None:
-    """The console script; always exits: 0 left, 1 could not enter or lost the seat, 2 bad use."""
-    try:
-        url, invite, name = arguments(sys.argv[1:] if argv is None else argv)
-    except (ClientError, ValueError) as fault:
-        sys.exit(_complain(fault, 2))
+def _terminal(options: Options) -> tuple[Screen, Typed]:
+    """Where to show things and how to read: as on a terminal only where both ends are one."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    both = os.isatty(_INPUT) and sys.stdout.isatty()
+    if options.quiet or not both or os.environ.get("TERM", "dumb") == "dumb":
+        return Screen(sys.stdout, sys.stderr, quiet=options.quiet), Lines()
+    screen = TerminalScreen(sys.stdout, sys.stderr, fd=_INPUT, qr=options.qr)
+    return screen, screen.edit
+
+
+def _ask_for_link() -> str:
+    if os.isatty(_INPUT):
+        print("link: ", end="", file=sys.stderr, flush=True)
+    return first_line(_INPUT)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """The console script; always exits: 0 left, 1 could not enter or lost something, 2 bad use."""
+    try:
+        options = parse(sys.argv[1:] if argv is None else argv, _ask_for_link)
+    except ClientError as fault:
+        sys.exit(_complain(str(fault), 2))
+    except KeyboardInterrupt:
+        sys.exit(1)
     # Here, since the reactor is chosen by its first import, and a bad command line needs none.
-    from twisted.internet import reactor, task
+    from twisted.internet import reactor
 
-    async def talk(the_reactor: Any) -> None:
-        chat = Chat(the_reactor, url, name=name, out=sys.stdout, notes=sys.stderr, fd=0)
-        try:
-            code = await chat.run(invite)
-        except ClientError as fault:
-            code = _complain(fault, 1)
-        raise SystemExit(code)
-
-    task.react(talk, (), reactor)
+    sys.exit(Program(reactor, options).run())
 
 
-def _complain(fault: Exception, code: int) -> int:
-    print(f"relay-chat: {harmless(str(fault))}", file=sys.stderr, flush=True)
+def _complain(words: str, code: int) -> int:
+    print(f"relay-chat: {harmless(words)}", file=sys.stderr, flush=True)
     return code
