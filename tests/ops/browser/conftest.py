@@ -65,7 +65,7 @@ class Watch:
         self._hosts.add(f"127.0.0.1:{port}")
 
     def expect(self, pattern: str) -> None:
-        """Allow what the test itself brings about: browsers write failed requests to the console."""
+        """Allow what the test brings about: browsers write failed requests to the console."""
         self._expected.append(pattern)
 
     def follow(self, context: Any) -> None:
@@ -131,17 +131,31 @@ class Browsing:
             context.close()
 
 
+@pytest.fixture(scope="session")
+def common_relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RelayProcess]:
+    """One for all tests that set nothing of their own."""
+    relay = RelayProcess(tmp_path_factory.mktemp("relay"), WEB_CLIENT="true")
+    yield relay
+    relay.stop()
+    assert relay.err == "", "a bug of the relay's own, met on the way"
+
+
 @pytest.fixture
 def browse(
-    browser: Any, start_relay: Callable[..., RelayProcess], request: pytest.FixtureRequest
+    browser: Any,
+    common_relay: RelayProcess,
+    start_relay: Callable[..., RelayProcess],
+    request: pytest.FixtureRequest,
 ) -> Iterator[Callable[..., Browsing]]:
-    """Starts a relay with its web client, for people with browsers; takes the relay's settings, or
-    a relay that runs."""
+    """People with browsers, at a relay that runs, at one with settings of the test's choice, or
+    else at the common one."""
     made: list[Browsing] = []
 
     def start(relay: RelayProcess | None = None, **settings: object) -> Browsing:
-        running = relay or start_relay(**{"WEB_CLIENT": "true"} | settings)
-        made.append(Browsing(browser, running, SHOTS, request.node.name.removeprefix("test_")))
+        if relay is None and settings:
+            relay = start_relay(**{"WEB_CLIENT": "true"} | settings)
+        name = request.node.name.removeprefix("test_")
+        made.append(Browsing(browser, relay or common_relay, SHOTS, name))
         return made[-1]
 
     yield start
@@ -153,7 +167,7 @@ def browse(
 
 
 class Terminal:
-    """relay-chat in a process of its own, on pipes: what is said on one, what is noted on another."""
+    """relay-chat in a process of its own: what is said on one pipe, what it notes on another."""
 
     def __init__(self, *arguments: str, folder: Path) -> None:
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
