@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import attrs
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from twisted_relay.core.bus import Envelope, Message, Occupant, Shown
@@ -14,11 +13,13 @@ from twisted_relay.core.port import Said
 from twisted_relay.core.rooms import Rooms, Standing
 from twisted_relay.core.span import Span
 from twisted_relay.engine.client import Client, LocalRoom, Seated
+from twisted_relay.engine.condition import Condition
 from twisted_relay.engine.fanout import Fanout
 from twisted_relay.engine.interfaces import Entry, IBus, StoreUnavailable
 from twisted_relay.engine.metrics import Metrics
 from twisted_relay.engine.notices import Notices
 from twisted_relay.engine.seal import Seal
+from twisted_relay.engine.throttle import Throttle
 
 #: Seconds for which members wait for the other instances' answers before they come in.
 ANSWER_SECONDS = 2.0
@@ -101,14 +102,13 @@ class Place:
         self.differed_at: int | None = None
         self.spent: dict[str, int] = {}
         self.number = 0
-        self._waiting: list[Deferred[None]] = []
-        self._catching_up: list[Deferred[None]] = []
+        self._until_established = Condition()
+        self._until_caught_up = Condition()
+        self._until_settled = Condition()
         self._is_forgotten = False
-        self._until_settled: list[Deferred[None]] = []
         self._settling: IDelayedCall | None = None
         self._answers_due: IDelayedCall | None = None
-        self._gap_pause: IDelayedCall | None = None
-        self._gap_again = False
+        self._tell_gap = Throttle(around.clock, _GAP_SECONDS, self._tell_gap_now)
         self._missing: IDelayedCall | None = None
         self._flushing = False
         self._is_spanning = False
@@ -146,17 +146,13 @@ class Place:
     async def established(self) -> None:
         """Wait until members may come in. Raises StoreUnavailable if that cannot be for now."""
         while self.recovering or not self.span.is_established:
-            turn: Deferred[None] = Deferred()
-            self._waiting.append(turn)
-            await turn
+            await self._until_established.wait()
 
     async def caught_up(self) -> None:
         """Wait until all that has been said here by now has come back."""
         mark = self.span.mark
         while not (self._is_forgotten or self.span.has_come_back(mark)):
-            turn: Deferred[None] = Deferred()
-            self._catching_up.append(turn)
-            await turn
+            await self._until_caught_up.wait()
 
     def settles_in(self, seconds: float) -> None:
         """A registration was vain, and may still be written within this time."""
@@ -168,15 +164,11 @@ class Place:
         """Wait until no vain registration can be written any more. Raises StoreUnavailable at the
         end of the place."""
         while self._settling is not None:
-            turn: Deferred[None] = Deferred()
-            self._until_settled.append(turn)
-            await turn
+            await self._until_settled.wait()
 
     def fail(self) -> None:
         """Let whoever waits to come in wait no more."""
-        waiting, self._waiting = self._waiting, []
-        for turn in waiting:
-            turn.errback(StoreUnavailable())
+        self._until_established.fail_all(StoreUnavailable)
 
     def miss_for(self, seconds: float) -> None:
         """Those who have not been seen again after this time are gone."""
@@ -188,18 +180,17 @@ class Place:
     def forget(self) -> None:
         """The room has nobody here any more."""
         self.span.flush()
-        for call in (self._answers_due, self._gap_pause, self._missing, self._settling):
+        self._tell_gap.stop()
+        for call in (self._answers_due, self._missing, self._settling):
             if call is not None:
                 call.cancel()
-        self._answers_due = self._gap_pause = self._missing = self._settling = None
+        self._answers_due = self._missing = self._settling = None
         # A turn that was asked for may still end, and must not count the room again.
         self._is_forgotten = True
         self._count_spanning(False)
-        self._wake_those_behind()
+        self._until_caught_up.notify_all()
         self.fail()
-        until_settled, self._until_settled = self._until_settled, []
-        for turn in until_settled:
-            turn.errback(StoreUnavailable())
+        self._until_settled.fail_all(StoreUnavailable)
 
     # The span's port.
 
@@ -259,11 +250,7 @@ class Place:
             self._around.put_out(member, Close.REPLACED)
 
     def gap(self) -> None:
-        if self.room is None:
-            return
-        if self._gap_pause is not None:
-            self._gap_again = True
-        else:
+        if self.room is not None:
             self._tell_gap()
 
     def doubt(self) -> None:
@@ -274,15 +261,13 @@ class Place:
         if self._is_forgotten:
             return
         self._count_spanning(not span.view.is_alone)
-        self._wake_those_behind()
+        self._until_caught_up.notify_all()
         if span.is_established:
             if self._answers_due is not None:
                 self._answers_due.cancel()
                 self._answers_due = None
             if not self.recovering:
-                waiting, self._waiting = self._waiting, []
-                for turn in waiting:
-                    turn.callback(None)
+                self._until_established.notify_all()
         elif self._answers_due is None and span.view.unanswered:
             self._answers_due = self._around.clock.callLater(ANSWER_SECONDS, self._no_answer)
 
@@ -296,30 +281,16 @@ class Place:
 
     def _settles(self) -> None:
         self._settling = None
-        until_settled, self._until_settled = self._until_settled, []
-        for turn in until_settled:
-            turn.callback(None)
-
-    def _wake_those_behind(self) -> None:
-        catching_up, self._catching_up = self._catching_up, []
-        for turn in catching_up:
-            turn.callback(None)
+        self._until_settled.notify_all()
 
     def _no_answer(self) -> None:
         self._answers_due = None
         self.span.give_up_waiting()
 
-    def _tell_gap(self) -> None:
-        self._gap_again = False
-        self._gap_pause = self._around.clock.callLater(_GAP_SECONDS, self._gap_pause_ends)
+    def _tell_gap_now(self) -> None:
         room = self.room
         if room is not None:
             self._around.notices.gap(room)
-
-    def _gap_pause_ends(self) -> None:
-        self._gap_pause = None
-        if self._gap_again:
-            self._tell_gap()
 
     def _count_spanning(self, is_spanning: bool) -> None:
         self._around.metrics.rooms_spanning += is_spanning - self._is_spanning
