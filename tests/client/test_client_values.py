@@ -1,27 +1,23 @@
-"""Frames, cipher, invites, waits and the outbox: what of the client needs no socket."""
+"""Frames, limits, waits and the outbox: what of the transport needs no socket."""
 
-import base64
 import contextlib
 import json
 
 import pytest
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
 from twisted_relay.client import frames
 from twisted_relay.client.backoff import Backoff
-from twisted_relay.client.chat import arguments
-from twisted_relay.client.cipher import CipherError, RoomCipher, TextMessage, to_base64url
-from twisted_relay.client.frames import FrameError
-from twisted_relay.client.invite import Invite, InviteError
+from twisted_relay.client.frames import Frame, FrameError
+from twisted_relay.client.limits import Limits
 from twisted_relay.client.link import UrlError, check_url
 from twisted_relay.client.outbox import Outbox, Outgoing, Repeats
-from twisted_relay.client.terminal import harmless, pieces
+from twisted_relay.client.pace import Pace
+from twisted_relay.client.part import MediaPart
+from twisted_relay.core.limits import Bucket
 
-KEY = bytes(range(32))
-KEYS = st.binary(min_size=32, max_size=32)
 URL_SAFE = st.text("abcXYZ019-_", min_size=8, max_size=128)
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
 
@@ -55,66 +51,33 @@ def test_what_is_no_frame_is_one_error(payload: bytes) -> None:
         frames.parse(payload)
 
 
-@given(KEYS, TEXTS, TEXTS, st.integers(0, 2**53))
-def test_cipher_round_trip(key: bytes, sender: str, text: str, ts: int) -> None:
-    message = TextMessage("a-message", ts, sender, text)
-    assert RoomCipher(key).open_text(RoomCipher(key).seal_text(message)) == message
+@pytest.mark.parametrize(
+    "part",
+    [
+        MediaPart("image/png", 5, 1024, ("AAAA",)),
+        MediaPart("application/octet-stream", 2000, 1024, ("AAAA",), "media-id", 0, 2),
+    ],
+)
+def test_a_media_part_goes_over_the_wire_and_back(part: MediaPart) -> None:
+    frame = frames.parse(frames.build("MEDIA_MSG", part.body(), "12345678"))
+    assert MediaPart.of(frame) == part
+    assert ("part" in frame.body) == (part.part is not None)
 
 
-def test_the_ciphertext_is_the_old_web_clients_format() -> None:
-    sealed = RoomCipher(KEY).seal_text(TextMessage("id-1", 5, "Ann", "hé"))
-    assert "=" not in sealed
-    assert not set(sealed) & set("+/")
-    data = base64.urlsafe_b64decode(sealed + "=" * (-len(sealed) % 4))
-    plain = AESGCM(KEY).decrypt(data[:12], data[12:], b"chat:v1")
-    expected = {"type": "text", "id": "id-1", "ts": 5, "from": "Ann", "text": "hé"}
-    assert json.loads(plain) == expected
+@pytest.mark.parametrize(
+    "wrong", [{"chunks": "AA"}, {"chunks": [1]}, {"size": "-1"}, {"chunkSize": None}, {"mime": 1}]
+)
+def test_half_a_media_frame_is_one_error_and_digits_are_numbers(wrong: dict[str, object]) -> None:
+    body: dict[str, object] = {"mime": "a/b", "size": "5", "chunkSize": "1024", "chunks": ["AA"]}
+    assert MediaPart.of(Frame("MEDIA_MSG", body=body)) == MediaPart("a/b", 5, 1024, ("AA",))
+    with pytest.raises(FrameError):
+        MediaPart.of(Frame("MEDIA_MSG", body=body | wrong))
 
 
-def test_two_seals_of_one_text_differ() -> None:
-    assert len({RoomCipher(KEY).seal(b"same") for _ in range(64)}) == 64
-
-
-@pytest.mark.parametrize("text", ["", "AAAA", "é", "not base64!", "A", "A" * 100])
-def test_what_cannot_be_decrypted_is_a_cipher_error(text: str) -> None:
-    with pytest.raises(CipherError, match="cannot decrypt"):
-        RoomCipher(KEY).open(text)
-
-
-def test_a_wrong_key_says_so_and_keys_are_in_no_repr() -> None:
-    sealed = RoomCipher(KEY).seal(b"secret")
-    with pytest.raises(CipherError, match="another room key"):
-        RoomCipher(bytes(32)).open(sealed)
-    with pytest.raises(CipherError, match="32 bytes"):
-        RoomCipher(b"short")
-    assert repr(KEY) not in repr(RoomCipher(KEY)) + repr(Invite("roomroom", KEY))
-
-
-def test_another_kind_of_message_is_not_text() -> None:
-    for plain in (b'{"type":"image"}', b"\xff", b"[]", b'{"type":"text","id":1}'):
-        with pytest.raises(CipherError, match="kind"):
-            RoomCipher(KEY).open_text(RoomCipher(KEY).seal(plain))
-
-
-@given(URL_SAFE, KEYS, st.none() | st.builds("{}.{}".format, URL_SAFE, URL_SAFE))
-def test_invites_round_trip(room_id: str, key: bytes, token: str | None) -> None:
-    invite = Invite(room_id, key, token)
-    assert Invite.parse(f"  {invite}\n") == invite
-
-
-@given(st.text())
-def test_any_other_text_is_an_invite_error_of_one_line(text: str) -> None:
-    try:
-        assert str(Invite.parse(text)) == text.strip()
-    except InviteError as fault:
-        assert "\n" not in str(fault)
-
-
-def test_half_an_invite_or_a_second_spelling_of_its_key_is_refused() -> None:
-    whole = str(Invite("roomroom", KEY))
-    for text in (whole[:-1], whole[:-1] + "9", whole + ".x", whole.replace("v1", "v2"), ""):
-        with pytest.raises(InviteError):
-            Invite.parse(text)
+def test_limits_are_what_hello_says_and_else_the_usual_ones() -> None:
+    told = {"maxWsMsgBytes": 9, "maxMsgsPer10s": True, "maxBytesPer10s": 0, "maxNews": 3}
+    assert Limits.of(Frame("HELLO", body={"limits": told})) == Limits(max_ws_msg_bytes=9)
+    assert Limits.of(Frame("HELLO", body={"limits": []})) == Limits()
 
 
 def test_waits_double_up_to_the_longest_and_jitter_stays_in_the_upper_half() -> None:
@@ -125,42 +88,65 @@ def test_waits_double_up_to_the_longest_and_jitter_stays_in_the_upper_half() -> 
         assert backoff.next() == share
 
 
-def outgoing(number: int) -> Outgoing:
-    return Outgoing(str(number), "c", Deferred())
+def outgoing(number: int, size: int = 1) -> Outgoing:
+    return Outgoing(str(number), b"f" * size, Deferred())
 
 
 def test_the_outbox_keeps_order_rate_and_what_is_not_acknowledged() -> None:
-    box = Outbox(rate=2.0, burst=3.0)
-    for number in range(5):
+    box = Outbox()
+    box.allow(Limits(max_msgs_per_10s=5))  # four at once, then one in 2.5 s
+    for number in range(6):
         box.add(outgoing(number))
     sent, again = box.due(100.0)
-    assert [message.id for message in sent] == ["0", "1", "2"]
-    assert again == pytest.approx(0.501)
-    box.acknowledge("1")
+    assert [message.id for message in sent] == ["0", "1", "2", "3"]
+    assert again == pytest.approx(2.501)
+    box.take_out("1")
     box.again()
-    sent, _ = box.due(101.0)
+    sent, _ = box.due(105.0)
     assert [message.id for message in sent] == ["0", "2"]
-    assert [message.id for message in box.due(200.0)[0]] == ["3", "4"]
-    assert box.acknowledge("1") is None
-    assert [message.id for message in box.clear()] == ["0", "2", "3", "4"]
+    assert [message.id for message in box.due(200.0)[0]] == ["3", "4", "5"]
+    assert box.take_out("1") is None
+    assert [message.id for message in box.clear()] == ["0", "2", "3", "4", "5"]
 
 
-@given(st.text())
-def test_no_text_of_others_commands_the_terminal(text: str) -> None:
-    shown = harmless(text)
-    assert shown.isprintable() or all(
-        char.isprintable() or char.isspace() or ord(char) > 0x7F for char in shown
-    )
-    assert not set(shown) & {"\x1b", "\n", "\r", "\x07", "\x08", "\x9b", "\u202e", "\u2028"}
-    shown.encode()
+def test_bytes_are_paced_too_and_what_comes_later_does_not_overtake() -> None:
+    box = Outbox()
+    box.allow(Limits(max_bytes_per_10s=10_000))  # 8000 at once, 800 a second
+    for number, size in enumerate((6000, 6000, 10)):
+        box.add(outgoing(number, size))
+    sent, again = box.due(0.0)
+    assert [message.id for message in sent] == ["0"]
+    assert again == pytest.approx(5.001)
+    assert [message.id for message in box.due(5.0)[0]] == ["1"]
+    assert [message.id for message in box.due(5.1)[0]] == ["2"]
 
 
-def test_escapes_are_shown_and_letters_and_emoji_stay() -> None:
-    assert harmless("\x1b[2Jhi\n\u202e") == "\\x1b[2Jhi\\n\\u202e"
-    family = "Zoë 👩\u200d👧"
-    assert harmless(family) == family
-    assert "".join(pieces("x" * 9001)) == "x" * 9001
-    assert len(pieces("x" * 9001)) == 3
+def test_a_frame_larger_than_the_bucket_leaves_once_it_is_full() -> None:
+    pace = Pace()
+    pace.allow(Limits(max_bytes_per_10s=1000))
+    assert pace.take(2000, 0.0) == 0.0
+    assert pace.take(1, 0.0) == pytest.approx((1 + 1200) / 80 + 0.001)
+
+
+@given(
+    st.integers(5, 300),
+    st.integers(1000, 100_000),
+    st.lists(st.tuples(st.integers(1, 20_000), st.floats(0, 3)), max_size=60),
+)
+def test_a_relay_with_these_limits_never_minds(
+    messages: int, size: int, sayings: list[tuple[int, float]]
+) -> None:
+    limits = Limits(max_msgs_per_10s=messages, max_bytes_per_10s=size)
+    pace, now = Pace(), 0.0
+    pace.allow(limits)
+    counts = Bucket(messages, messages / 10, now)
+    volume = Bucket(max(size, 20_000), size / 10, now)
+    for length, pause in sayings:
+        now += pause
+        while wait := pace.take(length, now):
+            now += wait
+        assert counts.spend(1, now)
+        assert volume.spend(length, now)
 
 
 @pytest.mark.parametrize(
@@ -171,16 +157,8 @@ def test_a_bad_address_is_one_line(url: str) -> None:
         check_url(url)
 
 
-def test_the_command_line_takes_an_invite_as_word_or_as_fragment() -> None:
-    invite = Invite("roomroom", KEY)
-    word = arguments(["ws://a:1", str(invite), "--name", "Ann"])
-    assert word == ("ws://a:1/ws", invite, "Ann")
-    assert arguments([f"wss://a/ws#{invite}"]) == ("wss://a/ws", invite, None)
-    assert arguments(["ws://a/x/ws"]) == ("ws://a/x/ws", None, None)
-    assert len(to_base64url(KEY)) == 43
-
-
 def test_repeats_are_known_by_sender_and_id_among_the_last_ones() -> None:
     repeats = Repeats(remembered=2)
     heard = [repeats.is_repeat(*key) for key in ("aa", "aa", "ba", "ca", "ba", "aa")]
     assert heard == [False, True, False, False, True, False]
+    assert not any(repeats.is_repeat("", "a") for _ in range(2))

@@ -4,16 +4,19 @@ import random as _random
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, fail
 from twisted.logger import Logger
 
 from . import events, frames
 from .backoff import Backoff
-from .errors import ClientError, ConnectFailed, Refused, SeatLost
+from .delivery import Delivery
+from .errors import ClientError, ConnectFailed, Refused, SeatLost, TooLarge, milliseconds
 from .exchange import Exchange
 from .frames import Frame, FrameError
+from .limits import Limits
 from .link import Link, open_link
-from .outbox import Outbox, Outgoing, Repeats
+from .outbox import Repeats
+from .part import MediaPart
 
 LEAVE_TIMEOUT = 3.0
 _OUR_FAULT = (1003, 1007, 1009)  # the same again would end the same way
@@ -21,10 +24,12 @@ _COME_AGAIN = ("ERR_UNAVAILABLE", "ERR_ROOM_FULL", "ERR_RATE_LIMITED")
 
 
 class RelayClient:
-    """Speaks the wire protocol; what it carries is opaque to it.
+    """Speaks the wire protocol; what it carries is opaque to it. One client enters one room, once.
 
-    ``listener`` is called with each of ``events.Event``, in order. ``clock`` (IReactorTime) and
-    ``random`` drive waits only; sockets are the ``reactor``'s. ``opener`` opens a link.
+    ``listener`` is called with each of ``events.Event``, in order, in the reactor's thread.
+    ``trust_root`` (IOpenSSLTrustRoot) replaces the platform's certificate authorities. ``clock``
+    (IReactorTime) and ``random`` drive waits only; sockets are the ``reactor``'s. ``opener`` opens
+    a link.
     """
 
     _log = Logger()
@@ -44,14 +49,14 @@ class RelayClient:
         self._reactor, self._clock, self._trust_root = reactor, clock or reactor, trust_root
         self._opener = opener
         self._backoff = Backoff(random)
-        self._outbox = Outbox()
+        self._delivery = Delivery(self._clock, random)
         self._exchange = Exchange(self._clock)
-        self._timers: dict[str, Any] = {}
-        self._drained: list[Deferred[None]] = []
+        self._coming_back: Any = None
         self._repeats = Repeats()
         self._next_token = ""
-        self._returning = self._seated = self._over = False
+        self._entering = self._seated = self._over = False
         self.room_id = self.member_id = self.label = ""
+        self.limits = Limits()
         self.qr: events.QrRotated | None = None
 
     # What an owner does
@@ -63,30 +68,32 @@ class RelayClient:
     async def join(
         self, room_id: str, token: str, *, label: str | None = None, single_use: bool = False
     ) -> events.Joined:
-        """Enter a room with a join token; ``single_use`` for one from a QR code."""
+        """Enter a room with a join token; ``single_use`` for one from a QR code.
+
+        Raises ConnectFailed or Refused; after that, it may be tried again.
+        """
         body: dict[str, object] = {"roomId": room_id, "label": label}
         body["qrToken" if single_use else "token"] = token
         return await self._enter_first("JOIN_REQUEST", body)
 
     def say(self, ciphertext: str, message_id: str | None = None) -> "Deferred[None]":
-        """Send to everybody in the room; fires when the relay has handed it to the room.
+        """Send base64 text to everybody in the room; fires when the relay handed it to the room.
 
-        Survives a lost connection: it is sent again with the same id. Fails with Refused, or
-        with SeatLost when the client ends before the acknowledgement: give it an errback.
+        Survives a lost connection: it is sent again with the same id. Fails with Refused, with
+        TooLarge, or with SeatLost when the client ends before the acknowledgement: give it an
+        errback. Cancelling it takes back what has not left yet.
         """
-        if self._over:
-            return fail(SeatLost("left"))
-        done: Deferred[None] = Deferred()
-        self._outbox.add(Outgoing(message_id or frames.new_id(), ciphertext, done))
-        self._pump()
-        return done
+        if len(ciphertext) > self.limits.max_app_ciphertext_bytes:
+            return fail(TooLarge("the message is longer than this relay takes"))
+        return self._send("APP_MSG", {"ciphertextB64": ciphertext}, message_id)
+
+    def send_media(self, part: MediaPart, message_id: str | None = None) -> "Deferred[None]":
+        """Send a part of a file to all others; as ``say``, fires at the relay's ACK."""
+        return self._send("MEDIA_MSG", part.body(), message_id)
 
     def drain(self) -> "Deferred[None]":
         """Fires when nothing is waiting for its acknowledgement any more."""
-        if not len(self._outbox):
-            return succeed(None)
-        self._drained.append(Deferred())
-        return self._drained[-1]
+        return self._delivery.drain()
 
     async def leave(self) -> None:
         """Give the seat up and close; never fails. What is unacknowledged then is given up."""
@@ -98,15 +105,29 @@ class RelayClient:
                 self._log.debug("the relay did not confirm that we left")
         self._end("left")
 
+    def _send(self, kind: str, body: dict[str, object], message_id: str | None) -> "Deferred[None]":
+        if self._over or not self._seated:
+            return fail(SeatLost("left" if self._over else "not yet in one"))
+        frame_id = message_id or frames.new_id()
+        frame = frames.build(kind, {"roomId": self.room_id} | body, frame_id)
+        if len(frame) > self.limits.max_ws_msg_bytes:  # it would close the connection
+            return fail(TooLarge("the message is larger than this relay takes"))
+        return self._delivery.send(frame_id, frame)
+
     # Entering
 
     async def _enter_first(self, kind: str, body: dict[str, object]) -> events.Joined:
+        if self._entering or self._seated or self._over:
+            raise ClientError("a client enters one room, once")
+        self._entering = True
         try:
             await self._connect()
             return self._sit(await self._exchange.ask(kind, body))
         except ClientError:
             self._exchange.close()
             raise
+        finally:
+            self._entering = False
 
     async def _connect(self) -> None:
         link = await self._opener(self._url, self, self._reactor, self._trust_root)
@@ -120,13 +141,14 @@ class RelayClient:
         self.room_id, self.member_id = joined.room_id, joined.member_id
         self.label = joined.label or self.label
         self._next_token = frame.text_or("nextToken")
-        self._seated, self._returning = True, False
+        self._seated = True
         if frame.t == "ROOM_CREATED":
             self.qr = events.QrRotated.of(frame)
         self._backoff.reset()
-        self._outbox.again()
-        self._listener(joined)
-        self._pump()
+        self._tell(joined)
+        link = self._exchange.link
+        if link is not None:  # else the listener left at once
+            self._delivery.start(link.send)
         return joined
 
     # Coming back
@@ -143,14 +165,14 @@ class RelayClient:
         else:
             self._plan_return(reason or "connection lost")
 
-    def _plan_return(self, reason: str) -> None:
-        self._returning = True
-        self._stop_timer("pump")
-        wait = self._backoff.next()
-        self._later("return", wait, self._start_return)
-        self._listener(events.Lost(reason, wait))
+    def _plan_return(self, reason: str, at_least: float = 0.0) -> None:
+        self._delivery.stop()
+        wait = max(self._backoff.next(), at_least)
+        self._coming_back = self._clock.callLater(wait, self._start_return)
+        self._tell(events.Lost(reason, wait))
 
     def _start_return(self) -> None:
+        self._coming_back = None
         Deferred.fromCoroutine(self._return()).addErrback(
             lambda failure: self._log.failure("coming back failed", failure)
         )
@@ -159,8 +181,7 @@ class RelayClient:
         body: dict[str, object] = {"roomId": self.room_id, "token": self._next_token}
         try:
             await self._connect()
-            frame = await self._exchange.ask("JOIN_REQUEST", body)
-            self._sit(frame)
+            self._sit(await self._exchange.ask("JOIN_REQUEST", body))
         except Refused as refusal:
             if refusal.code in _COME_AGAIN:
                 self._retry(refusal)
@@ -172,7 +193,7 @@ class RelayClient:
     def _retry(self, fault: ClientError) -> None:
         self._exchange.close()
         if not self._over:
-            self._plan_return(str(fault))
+            self._plan_return(str(fault), fault.retry_after or 0.0)
 
     # What the relay says
 
@@ -188,11 +209,15 @@ class RelayClient:
         except FrameError as fault:
             self._log.debug("ignored a frame: {fault}", fault=fault)
 
+    def _tell(self, event: events.Event) -> None:
+        try:
+            self._listener(event)
+        except Exception:  # the listener's own trouble is not the connection's
+            self._log.failure("a listener failed")
+
     def _on_hello(self, frame: Frame) -> None:
-        limits = frame.body.get("limits")
-        allowed = limits.get("maxMsgsPer10s") if isinstance(limits, dict) else None
-        if isinstance(allowed, int) and allowed > 0:
-            self._outbox.allow(allowed)
+        self.limits = Limits.of(frame)
+        self._delivery.allow(self.limits)
         self._exchange.greeted()
 
     def _on_answer(self, frame: Frame) -> None:
@@ -203,106 +228,61 @@ class RelayClient:
             frame.text_or("code", "ERR"),
             frame.text_or("message"),
             retryable=frame.body.get("retryable") is True,
+            retry_after=milliseconds(frame.body.get("retryAfterMs")),
         )
-        if self._exchange.answered(frame, refusal):
-            return
-        if frame.re is not None and frame.re in self._outbox:
-            if refusal.code == "ERR_UNAVAILABLE":
-                self._outbox.repeat(frame.re)
-                self._later("pump", self._backoff.next(), self._pump)
-            else:
-                self._settle(frame.re, refusal)
+        if not self._exchange.answered(frame, refusal) and frame.re is not None:
+            self._delivery.refused(frame.re, refusal)
 
     def _on_app_msg(self, frame: Frame) -> None:
         member_id = frame.text_or("memberId")
-        if member_id and self._repeats.is_repeat(member_id, frame.id):
+        if self._repeats.is_repeat(member_id, frame.id):
             return
         ciphertext = frame.text("ciphertextB64")
-        acknowledges = frame.id in self._outbox and member_id in ("", self.member_id)
-        own = acknowledges or bool(member_id and member_id == self.member_id)
-        self._listener(events.Message(frame.id, member_id, ciphertext, own))
-        if acknowledges:
-            self._settle(frame.id, None)
+        # Older relays do not say who spoke: there the id alone tells our own.
+        ours = member_id in ("", self.member_id)
+        own = ours and (bool(member_id) or frame.id in self._delivery)
+        self._tell(events.Message(frame.id, member_id, ciphertext, own))
+        if own:
+            self._delivery.acknowledged(frame.id)
+
+    def _on_media(self, frame: Frame) -> None:
+        media = events.Media.of(frame)
+        if not self._repeats.is_repeat(media.member_id, frame.id):
+            self._tell(media)
 
     def _on_token(self, frame: Frame) -> None:
         self._next_token = frame.text("nextToken")
 
     def _on_qr(self, frame: Frame) -> None:
         self.qr = events.QrRotated.of(frame)
-        self._listener(self.qr)
+        self._tell(self.qr)
 
-    def _on_system(self, frame: Frame) -> None:
-        self._listener(events.Notice.of(frame))
-
-    def _on_stats(self, frame: Frame) -> None:
-        self._listener(events.Stats.of(frame))
-
-    def _on_gap(self, _frame: Frame) -> None:
-        self._listener(events.Gap())
-
-    # Sending and ending
-
-    def _pump(self) -> None:
-        self._stop_timer("pump")
-        link = self._exchange.link
-        if link is None or not self._seated or self._returning or self._over:
-            return
-        due, again = self._outbox.due(self._clock.seconds())
-        for message in due:
-            body = {"roomId": self.room_id, "ciphertextB64": message.ciphertext}
-            link.send(frames.build("APP_MSG", body, message.id))
-        if again is not None:
-            self._later("pump", again, self._pump)
-
-    def _settle(self, message_id: str, fault: ClientError | None) -> None:
-        message = self._outbox.acknowledge(message_id)
-        if message is None:
-            return
-        if fault is None:
-            self._backoff.reset()
-            message.done.callback(None)
-        else:
-            message.done.errback(fault)
-        if not len(self._outbox):
-            self._fire_drained()
-
-    def _fire_drained(self) -> None:
-        drained, self._drained = self._drained, []
-        for waiting in drained:
-            waiting.callback(None)
+    # The end
 
     def _end(self, reason: str) -> None:
         self._over = True
-        for name in list(self._timers):
-            self._stop_timer(name)
+        timer, self._coming_back = self._coming_back, None
+        if timer is not None and timer.active():
+            timer.cancel()
         self._exchange.close()
         if self._seated:
             self._seated = False
-            self._listener(events.Ended(reason))
-        for message in self._outbox.clear():
-            message.done.errback(SeatLost(reason))
-        self._fire_drained()
-
-    def _later(self, name: str, seconds: float, call: Callable[[], None]) -> None:
-        self._stop_timer(name)
-        self._timers[name] = self._clock.callLater(seconds, call)
-
-    def _stop_timer(self, name: str) -> None:
-        timer = self._timers.pop(name, None)
-        if timer is not None and timer.active():
-            timer.cancel()
+            self._tell(events.Ended(reason))
+        self._delivery.end(reason)
 
 
-_REACTIONS: dict[str, Callable[[RelayClient, Frame], None]] = {
+_REACTIONS: dict[str, Callable[[RelayClient, Frame], object]] = {
     "HELLO": RelayClient._on_hello,
     "ROOM_CREATED": RelayClient._on_answer,
     "JOINED": RelayClient._on_answer,
     "LEFT": RelayClient._on_answer,
     "ERROR": RelayClient._on_error,
+    "ACK": lambda client, frame: client._delivery.acknowledged(frame.re or ""),
     "APP_MSG": RelayClient._on_app_msg,
+    "MEDIA_MSG": RelayClient._on_media,
     "TOKEN": RelayClient._on_token,
     "QR_ROTATED": RelayClient._on_qr,
-    "SYSTEM_MSG": RelayClient._on_system,
-    "ROOM_STATS": RelayClient._on_stats,
-    "GAP": RelayClient._on_gap,
+    "SYSTEM_MSG": lambda client, frame: client._tell(events.Notice.of(frame)),
+    "ROOM_STATS": lambda client, frame: client._tell(events.Stats.of(frame)),
+    "GAP": lambda client, _frame: client._tell(events.Gap()),
 }

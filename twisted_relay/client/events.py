@@ -5,6 +5,7 @@ from typing import Self
 import attrs
 
 from .frames import Frame
+from .part import MediaPart
 
 
 @attrs.frozen
@@ -40,6 +41,22 @@ class Message:
     member_id: str
     ciphertext: str
     own: bool
+
+
+@attrs.frozen
+class Media:
+    """Another member sent a part of a file; ``sender`` is that member's label, by the relay."""
+
+    id: str
+    member_id: str
+    sender: str
+    part: MediaPart
+
+    @classmethod
+    def of(cls, frame: Frame) -> Self:
+        """From MEDIA_MSG. Raises FrameError."""
+        member_id, sender = frame.text_or("memberId"), frame.text_or("from")
+        return cls(frame.id, member_id, sender, MediaPart.of(frame))
 
 
 @attrs.frozen
@@ -101,4 +118,5 @@ class Ended:
     reason: str
 
 
-Event = Joined | Message | Notice | Stats | QrRotated | Lost | Gap | Ended
+Event = Joined | Message | Media | Notice | Stats | QrRotated | Lost | Gap | Ended
+"""Everything that a ``RelayClient`` tells."""

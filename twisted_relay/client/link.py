@@ -15,7 +15,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.internet.ssl import optionsForClientTLS
 from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, readBody
 
-from .errors import ClientError, ConnectFailed, Refused
+from .errors import ClientError, ConnectFailed, Refused, milliseconds
 
 SUBPROTOCOL = "relay.v1"
 CONNECT_TIMEOUT = 15.0
@@ -73,13 +73,17 @@ class Link(WebSocketClientProtocol):
         """Tell the owner once, in whichever phase the connection died."""
         opened = self.factory.opened
         if not opened.called:
-            opened.errback(ConnectFailed(_UNTRUSTED if self._untrusted else _refusal(reason)))
+            why = _UNTRUSTED if self._untrusted else _refusal(reason)
+            headers = getattr(self, "http_headers", None) or {}
+            wait = _seconds(headers.get("retry-after"))
+            opened.errback(ConnectFailed(why, retry_after=wait))
         else:
             self.factory.receiver.lost(self, code or 1006, (reason or "") if wasClean else "")
 
     def send(self, payload: bytes) -> None:
-        """Send one text frame."""
-        self.sendMessage(payload)
+        """Send one text frame; nothing goes out on a link that is closing."""
+        if self.state == self.STATE_OPEN:
+            self.sendMessage(payload)
 
     def close(self) -> None:
         """Close in order."""
@@ -100,6 +104,12 @@ def _refusal(reason: str | None) -> str:
     if status:
         return f"the relay refused the connection: {status[1]} {status[2]}"
     return "the relay closed the connection during the handshake"
+
+
+def _seconds(text: object) -> float | None:
+    """A Retry-After that is a number of seconds, as relays send it."""
+    known = isinstance(text, str) and text.isascii() and text.isdigit() and len(text) < 7
+    return float(str(text)) if known else None
 
 
 class _Factory(WebSocketClientFactory):
@@ -173,6 +183,8 @@ async def fetch_token(url: str, room_id: str, reactor: Any, trust_root: Any = No
     raise Refused(
         code if isinstance(code, str) else f"HTTP {status}",
         message if isinstance(message, str) else "",
+        retryable=status in (429, 503),
+        retry_after=milliseconds(answer.get("retryAfterMs")),
     )
 
 

@@ -1,61 +1,57 @@
-"""What was said and is not acknowledged, when it may go out; what was heard. Time is a number."""
+"""What was sent and is not acknowledged, when it may go out; what was heard. Time is a number."""
 
 from collections import OrderedDict
 
 import attrs
 from twisted.internet.defer import Deferred
 
+from .limits import Limits
+from .pace import Pace
+
 
 @attrs.define(eq=False)
 class Outgoing:
-    """One message; ``done`` fires when its own copy came back."""
+    """One frame for the room; ``done`` fires when the relay has acknowledged it."""
 
     id: str
-    ciphertext: str
+    frame: bytes
     done: "Deferred[None]"
     sent: bool = False
 
 
 @attrs.define
 class Outbox:
-    """Messages in the order said. They leave at ``rate`` a second after a burst of ``burst``,
+    """Frames in the order said. They leave at the pace that the relay's limits allow."""
 
-    so that a pasted page does not run into the relay's message limit and cost the connection.
-    """
-
-    rate: float = 5.0
-    burst: float = 20.0
-    _allowance: float = attrs.field(default=20.0, init=False)
-    _at: float = attrs.field(default=0.0, init=False)
+    _pace: Pace = attrs.field(factory=Pace)
     _waiting: OrderedDict[str, Outgoing] = attrs.field(factory=OrderedDict, init=False)
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def __contains__(self, message_id: object) -> bool:
-        return message_id in self._waiting
+    def __contains__(self, frame_id: object) -> bool:
+        return frame_id in self._waiting
 
-    def allow(self, messages_per_10s: int) -> None:
-        """Take the relay's own limit as the measure; a fifth is left for frames of other kinds."""
-        self.rate = max(messages_per_10s * 0.08, 0.1)
-        self.burst = max(messages_per_10s * 0.4, 1.0)
+    def allow(self, limits: Limits) -> None:
+        """Take the relay's own limits as the measure."""
+        self._pace.allow(limits)
 
     def add(self, message: Outgoing) -> None:
-        """Queue a new message, last."""
+        """Queue a new frame, last."""
         self._waiting[message.id] = message
 
-    def acknowledge(self, message_id: str) -> Outgoing | None:
-        """The message is done with; None if it was not waiting."""
-        return self._waiting.pop(message_id, None)
+    def take_out(self, frame_id: str) -> Outgoing | None:
+        """The frame is done with; None if it was not waiting."""
+        return self._waiting.pop(frame_id, None)
 
     def again(self) -> None:
         """The connection was lost: everything unacknowledged must go out again, same ids."""
         for message in self._waiting.values():
             message.sent = False
 
-    def repeat(self, message_id: str) -> None:
+    def repeat(self, frame_id: str) -> None:
         """This one must go out again."""
-        self._waiting[message_id].sent = False
+        self._waiting[frame_id].sent = False
 
     def clear(self) -> list[Outgoing]:
         """Give up on everything that waits."""
@@ -65,15 +61,13 @@ class Outbox:
 
     def due(self, now: float) -> tuple[list[Outgoing], float | None]:
         """What to send now (marked sent), and in how many seconds to ask again, if at all."""
-        self._allowance = min(self.burst, self._allowance + max(now - self._at, 0.0) * self.rate)
-        self._at = now
         out: list[Outgoing] = []
         for message in self._waiting.values():
             if message.sent:
                 continue
-            if self._allowance < 1.0:
-                return out, (1.0 - self._allowance) / self.rate + 0.001
-            self._allowance -= 1.0
+            wait = self._pace.take(len(message.frame), now)
+            if wait > 0.0:
+                return out, wait
             message.sent = True
             out.append(message)
         return out, None
@@ -81,14 +75,16 @@ class Outbox:
 
 @attrs.define
 class Repeats:
-    """Knows a message that was heard before, by sender and id, among the last ``remembered``."""
+    """Knows a frame that was heard before, by sender and id, among the last ``remembered``."""
 
     remembered: int = 4096
     _heard: OrderedDict[tuple[str, str], None] = attrs.field(factory=OrderedDict, init=False)
 
-    def is_repeat(self, member_id: str, message_id: str) -> bool:
-        """Whether this one was heard before; remembers it."""
-        key = (member_id, message_id)
+    def is_repeat(self, member_id: str, frame_id: str) -> bool:
+        """Whether this one was heard before; remembers it. Without a member nobody can say."""
+        key = (member_id, frame_id)
+        if not member_id:
+            return False
         if key in self._heard:
             return True
         self._heard[key] = None
