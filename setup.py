@@ -77,5 +77,10 @@ setup(
         # A linter's new release brings new findings: it is moved on purpose, not by a new day.
         "lint": ["ruff~=0.17.6", "mypy~=2.4.1", "mypy-zope~=1.0.17"],
     },
-    entry_points={"console_scripts": ["relay-chat=twisted_relay.client.chat:main"]},
+    entry_points={
+        "console_scripts": [
+            "relay-chat=twisted_relay.client.chat:main",
+            "relay-doctor=twisted_relay.doctor.command:main",
+        ]
+    },
 )

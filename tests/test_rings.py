@@ -30,8 +30,12 @@ ALLOWED = {
     | {"twisted_relay.core", "twisted_relay.engine"},
 }
 FORBIDDEN = {
-    "shell": {"twisted_relay.client", "twisted_relay.tap"},
-    "client": {"twisted_relay.engine", "twisted_relay.shell", "twisted_relay.tap"},
+    "shell": {"twisted_relay.client", "twisted_relay.doctor", "twisted_relay.tap"},
+    "client": {
+        *("twisted_relay.engine", "twisted_relay.shell", "twisted_relay.doctor"),
+        "twisted_relay.tap",
+    },
+    "doctor": {"twisted_relay.engine", "twisted_relay.shell", "twisted_relay.tap"},
 }
 # What installs a reactor merely by being imported, or stands for what does.
 INSTALLS_REACTOR = {
@@ -160,6 +164,8 @@ def test_inner_rings_install_no_reactor_either() -> None:
         ("twisted_relay.shell.x", "from twisted_relay.client import chat"),
         ("twisted_relay.client.x", "from ..engine.relay import Relay"),
         ("twisted_relay.client.x", "import twisted_relay.shell.service"),
+        ("twisted_relay.doctor.x", "from twisted_relay.engine.health import health"),
+        ("twisted_relay.doctor.x", "from twisted_relay.shell import memory"),
     ],
 )
 def test_the_checker_sees_a_violation(module: str, source: str) -> None:
@@ -177,6 +183,7 @@ def test_the_checker_sees_a_violation(module: str, source: str) -> None:
         ("twisted_relay.engine.x", "from twisted.internet.interfaces import IReactorTime"),
         ("twisted_relay.shell.x", "from twisted.internet import reactor\nfrom ..engine import r"),
         ("twisted_relay.client.x", "import autobahn, cryptography\nfrom ..core import wire"),
+        ("twisted_relay.doctor.x", "import hiredis, OpenSSL\nfrom ..core import settings"),
     ],
 )
 def test_the_checker_lets_inward_imports_pass(module: str, source: str) -> None:

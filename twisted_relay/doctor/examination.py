@@ -1,0 +1,219 @@
+"""All checks, side by side, each with a limit: what hangs costs its own findings only."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+import attrs
+from twisted.internet.defer import Deferred, DeferredList
+
+from twisted_relay.core.redis_url import parse_redis_url
+from twisted_relay.doctor import files, load, probes, redis_verdicts, talk_verdicts, tls
+from twisted_relay.doctor.clock import NAME as CLOCK
+from twisted_relay.doctor.clock import judge_relay_clock
+from twisted_relay.doctor.deployment import Deployment, judge_settings
+from twisted_relay.doctor.findings import DROPS, SLOW, TLS, Finding, fail, skipped
+from twisted_relay.doctor.network import Answer, Trust, Unreachable, Web
+from twisted_relay.doctor.probes import Reply
+from twisted_relay.doctor.proxies import (
+    SPOOF,
+    Asked,
+    judge_belief,
+    judge_origins,
+    judge_trust_setting,
+)
+from twisted_relay.doctor.redis import RedisVisit
+from twisted_relay.doctor.secrecy import judge_env_file, judge_old_secrets, judge_secret
+from twisted_relay.doctor.talk import Talk
+from twisted_relay.doctor.target import Target
+
+WHOLE_SECONDS = 14.0
+"""For everything together; the idle test comes on top."""
+_HEALTH_CALLS = 3
+
+
+@attrs.frozen
+class Order:
+    """What is to be looked at.
+
+    Attributes:
+        ops: where /health and /metrics are; None for where the settings or the target have them.
+        limit: seconds for each question.
+        room: whether to make one.
+        idle: seconds of silence in it.
+        pid: of the relay, where it is on this machine.
+    """
+
+    target: Target
+    ops: Target | None = None
+    limit: float = 5.0
+    room: bool = True
+    idle: float = 0.0
+    pid: int | None = None
+    trust: Trust = attrs.Factory(Trust)
+
+
+Part = Callable[[], Coroutine[Any, Any, list[Finding]]]
+
+
+class Examination:
+    """One examination of one deployment."""
+
+    def __init__(self, reactor: Any, order: Order, deployment: Deployment) -> None:
+        self._reactor, self._order, self._deployment = reactor, order, deployment
+        self._web = Web(reactor, order.trust, order.limit)
+
+    async def make(self) -> list[Finding]:
+        """Every finding, in the order of the report."""
+        parts: tuple[tuple[tuple[str, ...], Part], ...] = (
+            (("live", "ready", "proxy-trust", "instance", *probes.NAMES), self._probes),
+            (("websocket", "subprotocol", "ping", CLOCK, "room", "secret-in-use"), self._talk),
+            (tls.NAMES, self._tls),
+            (redis_verdicts.NAMES, self._redis),
+            ((*load.NAMES, files.NAME), self._load),
+        )
+        running = [self._bounded(names, part) for names, part in parts]
+        done: Any = await DeferredList(running)
+        findings = [finding for _success, found in done for finding in found]
+        return [*findings, *self._told()]
+
+    def _bounded(self, names: Sequence[str], part: Part) -> Deferred[list[Finding]]:
+        """Run a part; whatever becomes of it, there is something to say of each of its checks."""
+        seconds = WHOLE_SECONDS + self._order.idle
+
+        def failed(failure: Any) -> list[Finding]:
+            first, *others = names
+            cure = "Run it again, and see what takes so long: network, proxy or relay."
+            seen = f"not done within {seconds:.0f} s"
+            if failure.type.__name__ not in ("TimeoutError", "CancelledError"):
+                seen = f"what was answered makes no sense ({failure.type.__name__})"
+                cure = "See what it is that answers there."
+            return [
+                fail(first, seen, cure, SLOW if "not done" in seen else DROPS),
+                *(skipped(name, seen) for name in others),
+            ]
+
+        running = Deferred.fromCoroutine(part())
+        return running.addTimeout(seconds, self._reactor).addErrback(failed)
+
+    async def _probes(self) -> list[Finding]:
+        target = self._order.target
+        plain, spoofed, ready = await self._together(
+            self._get(target, "/live"),
+            self._get(target, "/live", **SPOOF),
+            self._get(target, "/ready"),
+        )
+        health = [await self._details("/health")]
+        if isinstance(health[0], Answer):
+            health += await self._together(
+                *(self._details("/health") for _ in range(_HEALTH_CALLS - 1))
+            )
+        return [
+            probes.judge_live(plain),
+            probes.judge_ready(ready),
+            judge_belief(Asked(plain, spoofed), target),
+            probes.judge_instances(health),
+            *probes.judge_health(health[0]),
+        ]
+
+    async def _talk(self) -> list[Finding]:
+        order = self._order
+        talk = Talk(self._reactor, order.target, order.trust, order.limit, self._web, order.idle)
+        try:
+            greeting = await talk.greet()
+            live = None if greeting.fault is None else await self._get(order.target, "/live")
+            findings = [
+                talk_verdicts.judge_websocket(greeting),
+                talk_verdicts.judge_subprotocol(greeting),
+                talk_verdicts.judge_ping(greeting),
+                judge_relay_clock(greeting, live),
+            ]
+            if not order.room or greeting.fault is not None:
+                why = "--no-room" if not order.room else "there is no connection"
+                return [*findings, skipped("room", why), skipped("secret-in-use", why)]
+            met = await talk.meet()
+        finally:
+            await talk.part()
+        bad = any(fault.startswith("JOIN_TOKEN_SECRET:") for fault in self._deployment.faults)
+        tokens = None if bad else self._deployment.settings.tokens
+        now_ms = int(time.time() * 1000)
+        signature = talk_verdicts.judge_signature(met, tokens, os.urandom, now_ms)
+        return [*findings, talk_verdicts.judge_room(met), signature]
+
+    async def _tls(self) -> list[Finding]:
+        order = self._order
+        if not order.target.secure:
+            return [skipped(name, "the URL is not https or wss") for name in tls.NAMES]
+        try:
+            shown = await tls.look(self._reactor, order.target, order.trust, order.limit)
+        except Unreachable as fault:
+            cure = "See what listens there, and whether it speaks TLS 1.2 or 1.3."
+            return [
+                fail("tls", f"no TLS: {fault}", cure, TLS),
+                *(skipped(name, "there is no TLS") for name in tls.NAMES[1:]),
+            ]
+        return tls.judge_tls(shown, order.target, datetime.datetime.now(datetime.UTC))
+
+    async def _redis(self) -> list[Finding]:
+        url = self._deployment.settings.redis.url
+        if url is None:
+            why = "REDIS_URL is not set here: rooms are in one process, and Redis in nobody's way"
+            return [skipped(name, why) for name in redis_verdicts.NAMES]
+        visit = RedisVisit(self._reactor, parse_redis_url(url), self._order.limit)
+        return redis_verdicts.judge_redis(await visit.make())
+
+    async def _load(self) -> list[Finding]:
+        series = load.read_series(await self._details("/metrics", Accept="application/json"))
+        limit = float(self._deployment.settings.admission.max_total_connections)
+        if not isinstance(series, str):
+            limit = series.get("limit_max_total_connections", limit)
+        return [*load.judge_load(series), files.judge_files(self._files(series), limit)]
+
+    def _files(self, series: load.Series | str) -> files.OpenFiles | str | None:
+        if self._order.pid is not None:
+            return files.of_process(self._order.pid)
+        found = files.of_series(series)
+        if found is None and self._order.target.loopback:
+            pid = files.find_listener(self._order.target.port)
+            return None if pid is None else files.of_process(pid)
+        return found
+
+    def _told(self) -> list[Finding]:
+        """What is known without asking anybody."""
+        deployment = self._deployment
+        settings = deployment.settings
+        return [
+            judge_settings(deployment),
+            judge_secret(deployment.values),
+            judge_old_secrets(deployment.values, settings.tokens.old_secrets),
+            judge_env_file(deployment.env_file),
+            tls.judge_files(settings.listen),
+            judge_trust_setting(deployment),
+            *judge_origins(deployment, self._order.target),
+        ]
+
+    async def _get(self, target: Target, path: str, **headers: str) -> Reply:
+        try:
+            return await self._web.get(target, path, **headers)
+        except Unreachable as fault:
+            return fault
+
+    async def _details(self, path: str, **headers: str) -> Reply:
+        """/health or /metrics: where it was said to be, else on the public port, else where the
+        settings have it."""
+        order = self._order
+        if order.ops is not None:
+            return await self._get(order.ops, path, **headers)
+        found = await self._get(order.target, path, **headers)
+        ops = self._deployment.ops_target()
+        if isinstance(found, Answer) and found.status in (401, 403, 404) and ops is not None:
+            return await self._get(ops, path, **headers)
+        return found
+
+    async def _together(self, *calls: Coroutine[Any, Any, Reply]) -> list[Reply]:
+        done: Any = await DeferredList([Deferred.fromCoroutine(call) for call in calls])
+        return [reply for _success, reply in done]

@@ -1,0 +1,142 @@
+"""What /live, /ready and /health say, and who says it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from twisted_relay.doctor.findings import (
+    DROPS,
+    INSTANCES,
+    MEMORY,
+    REDIS,
+    REJECTIONS,
+    Finding,
+    fail,
+    milliseconds,
+    ok,
+    skipped,
+    warn,
+)
+from twisted_relay.doctor.network import Answer, Unreachable
+
+Reply = Answer | Unreachable
+"""What came of an HTTP call."""
+
+_RUNNING = (
+    "See whether the relay runs and listens there (systemctl status, pm2 list, docker compose ps),"
+    " and whether URL, port and firewall are right; its last log line tells why it ended."
+)
+_NOT_A_RELAY = (
+    "Something else answers there: correct the URL, or let the proxy pass this path on to the"
+    " relay, unchanged."
+)
+
+
+def judge_live(reply: Reply) -> Finding:
+    """Whether a relay answers at all."""
+    name = "live"
+    if isinstance(reply, Unreachable):
+        return fail(name, f"/live: {reply}", _RUNNING, DROPS)
+    if reply.status == 200 and reply.fields.get("alive") is True:
+        return ok(name, f"/live answers in {milliseconds(reply.came - reply.sent)}")
+    if 300 <= reply.status < 400:
+        cure = "Run this again with the URL that it leads to; clients follow no redirects either."
+        leads = reply.headers.get("location", "")[:120].partition("?")[0]
+        return fail(name, f"/live: HTTP {reply.status}, a redirect to {leads}", cure, DROPS)
+    if reply.status in (502, 503, 504):
+        cure = (
+            "The proxy reaches no relay that is ready: look at its servers, then at their /ready."
+        )
+        return fail(name, f"/live: HTTP {reply.status} from a proxy", cure, DROPS)
+    return fail(name, f"/live: HTTP {reply.status}, and not a relay's answer", _NOT_A_RELAY, DROPS)
+
+
+def judge_ready(reply: Reply) -> Finding:
+    """Whether new clients are welcome."""
+    name = "ready"
+    if isinstance(reply, Unreachable):
+        return skipped(name, f"/ready: {reply}")
+    fields = reply.fields
+    checks = fields.get("checks")
+    if not isinstance(fields.get("ready"), bool) or not isinstance(checks, dict):
+        if reply.status in (403, 404):
+            return skipped(name, f"/ready: HTTP {reply.status}, it is not served here")
+        return fail(
+            name, f"/ready: HTTP {reply.status}, and not a relay's answer", _NOT_A_RELAY, DROPS
+        )
+    if fields["ready"]:
+        return ok(name, "new clients are welcome")
+    if checks.get("redis") is False:
+        cure = "Find out why the relay does not reach Redis: its address, its state, its password."
+        return fail(name, "not ready: the relay cannot use Redis", cure, REDIS)
+    cure = "Wait for the end of the drain. If nobody restarts it, look into its log for SIGTERM."
+    return warn(
+        name, "not ready: this instance drains and sends its clients elsewhere", cure, DROPS
+    )
+
+
+_CURES = {
+    "redis": (
+        "Under 10 ms is normal. See whether Redis runs and can be reached: redis-cli ping.",
+        REDIS,
+    ),
+    "memory": (
+        "Restart the instance, or give it more memory, before the system ends it; compare with"
+        " active_connections, with which it should grow and fall.",
+        MEMORY,
+    ),
+    "connections": (
+        "Start another instance, or raise MAX_TOTAL_CONNECTIONS if memory and files allow.",
+        REJECTIONS,
+    ),
+}
+NAMES = tuple(f"health-{check}" for check in _CURES)
+
+
+def judge_health(reply: Reply) -> list[Finding]:
+    """The checks that the relay makes of itself."""
+    if isinstance(reply, Unreachable):
+        return [skipped(name, f"/health: {reply}") for name in NAMES]
+    checks = reply.fields.get("checks")
+    if not isinstance(checks, dict):
+        return [skipped(name, _not_served(reply)) for name in NAMES]
+    return [_check(check, checks.get(check)) for check in _CURES]
+
+
+def _not_served(reply: Answer) -> str:
+    if reply.status in (401, 403, 404):
+        return f"/health: HTTP {reply.status}, it is not served here: give --ops-url"
+    return f"/health: HTTP {reply.status}, and not a relay's answer"
+
+
+def _check(check: str, said: Any) -> Finding:
+    name = f"health-{check}"
+    if not isinstance(said, dict):
+        return skipped(name, "/health does not speak of it")
+    cure, chapter = _CURES[check]
+    value, unit = said.get("observedValue"), str(said.get("observedUnit", ""))
+    shown = f" ({value} {unit})" if value and unit in ("ms", "percent") else ""
+    seen = f"{str(said.get('message', ''))[:200]}{shown}"
+    if said.get("status") == "fail":
+        return fail(name, seen, cure, chapter)
+    if said.get("status") == "warn":
+        return warn(name, seen, cure, chapter)
+    return ok(name, seen)
+
+
+def judge_instances(replies: Sequence[Reply]) -> Finding:
+    """Who answered, in several calls."""
+    name = "instance"
+    told = [
+        (str(reply.fields["instanceId"])[:60], str(reply.fields.get("version"))[:60])
+        for reply in replies
+        if isinstance(reply, Answer) and "instanceId" in reply.fields
+    ]
+    if not told:
+        return skipped(name, "/health, which would name it, is not served here")
+    names, versions = sorted({who for who, _ in told}), sorted({what for _, what in told})
+    if len(versions) > 1:
+        cure = "Finish the rollout: instances of different versions are meant for minutes only."
+        return warn(name, f"versions {', '.join(versions)} answer side by side", cure, INSTANCES)
+    return ok(name, f"{', '.join(names)}, version {versions[0]}")
