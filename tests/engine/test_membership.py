@@ -472,40 +472,6 @@ def keep_awake(bench, *people):
         person.client.heard_at = bench.clock.seconds() + 3600
 
 
-def test_a_room_lives_for_as_long_as_it_has_a_member():
-    bench = Bench(rooms={"key_ttl_ms": 60_000})
-    owner, room = bench.room()
-    for _ in range(5):
-        keep_awake(bench, owner)
-        bench.pass_time(60)
-    assert bench.seats(room["roomId"]) == 1
-
-
-def test_a_very_short_time_to_live_is_renewed_in_time():
-    bench = Bench(rooms={"key_ttl_ms": 2_000})
-    owner, room = bench.room()
-    keep_awake(bench, owner)
-    bench.pass_time(10, step=0.1)
-    assert bench.seats(room["roomId"]) == 1
-
-
-def test_a_phantom_renews_no_room():
-    bench = Bench(rooms={"key_ttl_ms": 60_000})
-    _, room = bench.room()
-    bench.store.late = True
-    guest = bench.person()
-    guest.say("JOIN_REQUEST", roomId=room["roomId"], token=bench.token(room["roomId"]))
-    guest.vanish()
-    bench.store.answer()
-    bench.store.late = False
-    for client in tuple(bench.relay.clients):
-        bench.relay.lost(client, "lost")
-    bench.store.calls.clear()
-    bench.pass_time(300)
-    assert "renew" not in bench.store.calls
-    assert len(bench.memory) == 0
-
-
 def test_the_qr_token_is_rotated_in_each_interval_and_every_member_told():
     bench = Bench()
     owner, room = bench.room()

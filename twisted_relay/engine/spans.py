@@ -1,13 +1,10 @@
-"""All rooms of this instance, as the store and the other instances know them: leases renewed, the
-bus heard, comings and goings told."""
+"""All rooms of this instance, as the store and the other instances know them: the bus heard,
+comings and goings told."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -17,9 +14,7 @@ from twisted_relay.core.port import Said
 from twisted_relay.core.rooms import Standing
 from twisted_relay.core.settings import RoomLimits
 from twisted_relay.engine.client import Seated
-from twisted_relay.engine.deadlines import Deadlines
 from twisted_relay.engine.interfaces import (
-    LEASE_SECONDS,
     Entry,
     IBusOwner,
     IRoomStore,
@@ -29,21 +24,9 @@ from twisted_relay.engine.interfaces import (
 )
 from twisted_relay.engine.place import Arrival, Place, Surroundings
 from twisted_relay.engine.recovery import Recovery
+from twisted_relay.engine.renewals import Renewals
+from twisted_relay.engine.stalls import StallWatch
 
-#: Seconds between two renewals of a lease: three fit into its life.
-_RENEWAL = LEASE_SECONDS * 0.3
-#: A room without leases to renew is renewed this often within its time to live.
-_RENEWALS_PER_TTL = 4
-_SHORTEST_RENEWAL = 5.0
-#: Seconds between two looks at the clock, and how late a look may be before the process is taken
-#: to have stood still. A lease that was renewed in time outlives a shorter stall.
-_TICK = 1.0
-_STALL = LEASE_SECONDS * 0.6
-#: The part of a renewal's time by which renewals are spread, and a step that spreads them evenly.
-_JITTER = 0.2
-_GOLDEN = 0.618
-#: Seconds until a room is looked at again that could not be registered.
-_AGAIN = 1.0
 #: Spent tokens remembered for a room before those that have expired are dropped.
 _MOST_SPENT = 64
 
@@ -61,8 +44,6 @@ class Spans:
         broken: called with the failure of what nobody waits for, and what it was about.
     """
 
-    _log = Logger()
-
     def __init__(
         self,
         around: Surroundings,
@@ -73,22 +54,13 @@ class Spans:
         broken: Callable[[Failure, str], None],
     ) -> None:
         self._around = around
-        self._clock = around.clock
         self._bus = around.bus
         self._metrics = around.metrics
-        self._store = store
         self._new_lease = new_lease
         self._now_ms = now_ms
-        self._broken = broken
         self._places: dict[str, Place] = {}
-        self._tick: IDelayedCall | None = None
-        self._looked_at = 0.0
-        ttl = limits.key_ttl_ms / 1000
-        # A room must not die between two renewals, however short its time was set.
-        rarely = min(max(_SHORTEST_RENEWAL, ttl / _RENEWALS_PER_TTL), ttl / 2)
-        self._renewal = rarely if self._bus is None else min(_RENEWAL, ttl / 2)
-        self._spread = 0.0
-        self._renewal_due = Deadlines[Place](self._clock, self._renewal, self._renew)
+        self._stalls = StallWatch(around.clock, self._stalled)
+        self._renewals = Renewals(around, limits, store, broken)
         self._recovery = Recovery(
             around,
             store,
@@ -96,7 +68,7 @@ class Spans:
             now_ms,
             self._subscribe,
             self.let_go,
-            lambda place: self._renewal_due.add(place, _AGAIN),
+            self._renewals.soon,
             broken,
         )
         if self._bus is not None:
@@ -108,14 +80,12 @@ class Spans:
     def start(self) -> None:
         """Begin to look whether the process stands still."""
         if self._bus is not None:
-            self._looked_at = self._clock.seconds()
-            self._tick = self._clock.callLater(_TICK, self._look)
+            self._stalls.start()
 
     def stop(self) -> None:
         """Nothing goes on any more."""
-        self._renewal_due.stop()
-        if self._tick is not None:
-            self._tick.cancel()
+        self._renewals.stop()
+        self._stalls.stop()
         for place in tuple(self._places.values()):
             del self._places[place.room_id]
             place.forget()
@@ -141,7 +111,7 @@ class Spans:
         if is_needed or self._places.get(place.room_id) is not place:
             return
         del self._places[place.room_id]
-        self._renewal_due.cancel(place)
+        self._renewals.end(place)
         place.forget()
         if self._bus is not None and place.subscribed:
             self._bus.unsubscribe(place.room_id)
@@ -211,7 +181,7 @@ class Spans:
         """Somebody came in; the others are told. `quiet`: only the count is told to members.
         `taken_from`: the lease under which the seat was held until now."""
         if len(member.room.members) == 1:
-            self._renewal_due.add(place)
+            self._renewals.begin(place)
         span = place.span
         taken = taken_from is not None and not span.view.is_own(taken_from)
         span.announce(Tell.ALWAYS, quiet=[member.id] if quiet else (), anyway=taken)
@@ -285,53 +255,8 @@ class Spans:
         if place.room is None:
             place.span.link()
 
-    # Time.
-
-    def _look(self) -> None:
-        self._tick = self._clock.callLater(_TICK, self._look)
-        now, last = self._clock.seconds(), self._looked_at
-        self._looked_at = now
-        if now - last > _TICK + _STALL:
-            self._log.warn(
-                "this process stood still; its rooms are checked",
-                event="stalled",
-                seconds=now - last,
-            )
-            for place in tuple(self._places.values()):
-                place.shake()
-                if place.room is not None:
-                    self._recovery.begin(place)
-
-    def _renew(self, place: Place) -> None:
-        # Rooms that were made or recovered together must not all come due together for ever.
-        self._spread = (self._spread + _GOLDEN) % 1
-        self._renewal_due.add(place, self._renewal * (1 - _JITTER * self._spread))
-        if not place.recovering:
-            Deferred.fromCoroutine(self._renew_now(place)).addErrback(self._broken, "renewal")
-
-    async def _renew_now(self, place: Place) -> None:
-        lease = place.span.lease
-        try:
-            standing = await self._store.renew(place.room_id, lease)
-        except StoreUnavailable:
-            self._log.debug("a room's renewal waits for the store", event="renewal_delayed")
-            return
-        if place.recovering or place.span.lease != lease or place.room is None:
-            return
-        if standing is None or (place.shaken and self._is_linked):
-            self._recovery.begin(place)
-            return
-        if standing.reaped:
-            self._metrics.leases_reaped += 1
-        # Somebody may have taken a seat from here and been lost before the news was out, or the
-        # other way round. While the room does not change, that is no matter of who is under way.
-        differs = standing.held is not None and standing.held != len(place.members)
-        if differs and place.differed_at == standing.revision:
-            self._recovery.begin(place)
-            return
-        place.differed_at = standing.revision if differs else None
-        place.span.renewed(standing)
-
-    @property
-    def _is_linked(self) -> bool:
-        return self._bus is None or self._bus.up
+    def _stalled(self) -> None:
+        for place in tuple(self._places.values()):
+            place.shake()
+            if place.room is not None:
+                self._recovery.begin(place)
