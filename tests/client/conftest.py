@@ -25,7 +25,7 @@ class Seat(WebSocketServerProtocol):
     def onOpen(self) -> None:
         self.heard: list[dict[str, Any]] = []
         self.factory.seats.append(self)
-        self.tell("HELLO", {"serverTimeUnixMs": 1, "limits": {"maxMsgsPer10s": 1000}})
+        self.tell("HELLO", {"serverTimeUnixMs": 1, "limits": self.factory.limits})
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         frame = json.loads(payload)
@@ -51,6 +51,7 @@ class FakeRelay(WebSocketServerFactory):
         self.seats: list[Seat] = []
         self.answer: Callable[[Seat, dict[str, Any]], None] = self.usual
         self.url = ""
+        self.limits: dict[str, int] = {"maxMsgsPer10s": 1000, "maxBytesPer10s": 100_000_000}
 
     def usual(self, seat: Seat, frame: dict[str, Any]) -> None:
         body, re = frame["body"], frame["id"]
@@ -65,6 +66,8 @@ class FakeRelay(WebSocketServerFactory):
             seat.tell("JOINED", common | more, re=re)
         elif frame["t"] == "APP_MSG":
             self.echo(seat, frame)
+        elif frame["t"] == "MEDIA_MSG":
+            seat.tell("ACK", {}, re=frame["id"])
         elif frame["t"] == "LEAVE":
             seat.tell("LEFT", {"roomId": "room-room"}, re=re)
 

@@ -8,7 +8,7 @@ files, invites that work. Nothing here imports the relay. ``docs/client.md`` sho
 from .cipher import Cipher, CipherError, RoomCipher
 from .connection import RelayClient
 from .conversation import Conversation
-from .errors import ClientError, ConnectFailed, Refused, SeatLost
+from .errors import ClientError, ConnectFailed, Refused, SeatLost, TooLarge
 from .happenings import (
     FileFailed,
     FileOffered,
@@ -40,6 +40,7 @@ __all__ = [
     "RoomCipher",
     "Said",
     "SeatLost",
+    "TooLarge",
     "Unreadable",
     "safety_words",
 ]
