@@ -6,6 +6,7 @@ import fcntl
 import os
 import pty
 import re
+import select
 import signal
 import struct
 import subprocess
@@ -33,16 +34,28 @@ def environment(**more: str) -> dict[str, str]:
 class Text:
     """What a stream has said so far; read in a thread of its own."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int | None) -> None:
         self.raw = b""
+        self._enough = False
         self._seen = 0  # characters that were waited for already
         self._thread = threading.Thread(target=self._read, args=(fd,), daemon=True)
         self._thread.start()
 
-    def _read(self, fd: int) -> None:
+    def _read(self, fd: int | None) -> None:
+        if fd is None:  # it goes elsewhere
+            return
         with suppress(OSError):  # a pseudo-terminal ends with EIO
-            while chunk := os.read(fd, 65536):
-                self.raw += chunk
+            while not self._enough:
+                if select.select([fd], [], [], 0.05)[0]:
+                    chunk = os.read(fd, 65536)
+                    if not chunk:
+                        return
+                    self.raw += chunk
+
+    def read_no_more(self) -> None:
+        """Let go of the stream; nobody can close what is being read from."""
+        self._enough = True
+        self._thread.join(PATIENCE)
 
     def __str__(self) -> str:
         return self.raw.decode("utf-8", "replace")
@@ -70,19 +83,24 @@ class Text:
 class Running:
     """A relay-chat with pipes."""
 
-    def __init__(self, *arguments: str, stdin: int = subprocess.PIPE, **more: str) -> None:
+    def __init__(
+        self,
+        *arguments: str,
+        stdin: int = subprocess.PIPE,
+        stdout: int = subprocess.PIPE,
+        **more: str,
+    ) -> None:
         self.process = subprocess.Popen(
             [*CHAT, *arguments],
             stdin=stdin,
-            stdout=subprocess.PIPE,
+            stdout=stdout,
             stderr=subprocess.PIPE,
             cwd=ROOT,
             env=environment(**more),
         )
-        assert self.process.stdout is not None
-        assert self.process.stderr is not None
         self.out, self.notes = (
-            Text(stream.fileno()) for stream in (self.process.stdout, self.process.stderr)
+            Text(stream.fileno() if stream is not None else None)
+            for stream in (self.process.stdout, self.process.stderr)
         )
 
     def type(self, text: str) -> None:
@@ -109,6 +127,8 @@ class Running:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
+        for text in (self.out, self.notes):
+            text.read_no_more()
         for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
             if stream is not None:
                 with suppress(OSError):
@@ -141,6 +161,19 @@ class OnTerminal:
         """Whether the terminal is as it was before: the kernel shows what is typed."""
         return bool(termios.tcgetattr(self._fd)[3] & termios.ECHO)
 
+    def restore(self) -> None:
+        """Do what a shell does when its job is stopped."""
+        attributes = termios.tcgetattr(self._fd)
+        attributes[3] |= termios.ECHO | termios.ICANON
+        termios.tcsetattr(self._fd, termios.TCSANOW, attributes)
+
+    def hang_up(self) -> None:
+        """Close the window."""
+        self.screen.read_no_more()
+        os.close(self._fd)
+        self._fd = -1
+        self.exit_code()
+
     def exit_code(self) -> int:
         ends = time.monotonic() + PATIENCE
         while self._code is None and time.monotonic() < ends:
@@ -157,7 +190,9 @@ class OnTerminal:
         if self._code is None:
             os.kill(self.pid, signal.SIGKILL)
             os.waitpid(self.pid, 0)
-        os.close(self._fd)
+        if self._fd >= 0:
+            self.screen.read_no_more()
+            os.close(self._fd)
 
 
 Start = Callable[..., Running]

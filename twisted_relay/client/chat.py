@@ -7,6 +7,7 @@ else is said on standard error, unless both are a terminal.
 import os
 import signal
 import sys
+from contextlib import suppress
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
@@ -115,6 +116,15 @@ def _terminal(options: Options) -> tuple[Screen, Typed]:
     return screen, screen.edit
 
 
+def _open_what_is_closed() -> None:
+    """A stream that was closed (``>&-``) leaves a number that the next socket would be given."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            with suppress(OSError):  # it is there already, and somebody else's
+                os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, open(os.devnull, "r+" if number == 0 else "w"))  # noqa: SIM115
+
+
 def _ask_for_link() -> str:
     if os.isatty(_INPUT):
         print("link: ", end="", file=sys.stderr, flush=True)
@@ -123,6 +133,7 @@ def _ask_for_link() -> str:
 
 def main(argv: list[str] | None = None) -> None:
     """The console script; always exits: 0 left, 1 could not enter or lost something, 2 bad use."""
+    _open_what_is_closed()
     try:
         options = parse(sys.argv[1:] if argv is None else argv, _ask_for_link)
     except ClientError as fault:

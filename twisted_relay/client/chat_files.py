@@ -13,11 +13,10 @@ from .chat_faults import sentence
 from .downloads import DownloadError, Downloads, reason
 from .errors import ClientError
 from .happenings import FileFailed, FileOffered, FileProgress, FileReceived
+from .media import MAX_FILE_BYTES
 from .progress import Transfer, size_of
 from .terminal import name_of
 from .terminal_screen import Screen
-
-LARGEST = 10_485_760  # bytes; the protocol's bound on one file
 
 
 class NoFile(ClientError):
@@ -33,14 +32,16 @@ def read_file(path: str) -> tuple[str, bytes]:
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode):
                 raise NoFile(f"{path} is not a regular file")
-            content = file.read(LARGEST + 1) if status.st_size <= LARGEST else b""
+            content = file.read(MAX_FILE_BYTES + 1) if status.st_size <= MAX_FILE_BYTES else b""
     except ValueError as fault:  # a NUL in the path
         raise NoFile(f"{path} is not the name of a file") from fault
     except OSError as fault:
         raise NoFile(f"cannot read {path}: {reason(fault)}") from fault
     size = max(status.st_size, len(content))
-    if size > LARGEST:
-        raise NoFile(f"{path} is too large: {size_of(size)}, and {size_of(LARGEST)} is the most")
+    if size > MAX_FILE_BYTES:
+        raise NoFile(
+            f"{path} is too large: {size_of(size)}, and {size_of(MAX_FILE_BYTES)} is the most"
+        )
     if not content:
         raise NoFile(f"{path} is empty")
     return os.path.basename(path), content

@@ -39,8 +39,7 @@ class Chat:
             trust_root=options.trust_root,
         )
         self.people = People()
-        send: Any = getattr(self._talk, "send_file", None)
-        self.files = Files(screen, options.downloads, send, self._moved)
+        self.files = Files(screen, options.downloads, self._talk.send_file, self._moved)
         self._reporter = Reporter(screen, self.people, self.files, creates=invite is None)
         self._over: Deferred[int] = Deferred()
         self._slow: list[Deferred[None]] = []  # the input waits for these
