@@ -1,0 +1,209 @@
+// @ts-check
+/** The page: which view is shown, and what the address says. */
+
+import { byId } from "./dom.js";
+import { explainEntry } from "./explain.js";
+import { Refused } from "./link.js";
+import {
+  InviteError,
+  inviteFragment,
+  looksLikeInvite,
+  pageFolder,
+  parseInvite,
+  relayAddress,
+} from "./invite.js";
+import { Room } from "./room.js";
+import { loadSeat } from "./seat.js";
+import { FrontView } from "./view-front.js";
+import { LogView } from "./view-log.js";
+import { PanelView } from "./view-panel.js";
+import { RoomView } from "./view-room.js";
+
+/** @typedef {import("./invite.js").Invite} Invite */
+
+const configured = document.querySelector('meta[name="relay"]')?.getAttribute("content") ?? "";
+const page = pageFolder(location.href);
+const relay = relayAddress(location.href, configured);
+const hosts = [new URL(page).host, new URL(relay).host];
+
+/** @type {import("./room.js").Where} */
+const where = {
+  relay,
+  page,
+  command: (link) => (configured.trim() ? `relay-chat ${relay} '${link}'` : `relay-chat '${link}'`),
+};
+
+/** @type {Invite | null} the invitation of the page that asks for a name */
+let invite = null;
+/** @type {Room | null} */
+let room = null;
+
+const front = new FrontView({ create, open, join, cancel: () => toStart() });
+const views = {
+  log: new LogView(),
+  panel: new PanelView(),
+  room: new RoomView({
+    say: (text) => room?.say(text) ?? false,
+    send: (files) => room?.send(files),
+    leave: () => void leave(),
+    retry: () => room?.retryNow(),
+    again: () => void again(),
+    restart: () => toStart(),
+  }),
+};
+
+/** @param {string} name */
+async function create(name) {
+  const made = await Room.of(where, views, null);
+  try {
+    await made.create(name);
+  } catch (fault) {
+    front.alert(explainEntry(fault));
+    return;
+  }
+  entered(made, true);
+}
+
+/** @param {string} name */
+async function join(name) {
+  if (!invite) return;
+  const { roomId, key, token, host } = invite;
+  const joined = await Room.of(where, views, key);
+  try {
+    await joined.join(roomId, token, name);
+  } catch (fault) {
+    const elsewhere = fault instanceof Refused && host && !hosts.includes(host);
+    const hint = elsewhere ? ` The link is one of ${host}: open it there.` : "";
+    front.alert(explainEntry(fault) + hint);
+    return;
+  }
+  entered(joined, false);
+}
+
+/**
+ * @param {Room} entering
+ * @param {boolean} inviting whether nobody else is there yet
+ */
+function entered(entering, inviting) {
+  room = entering;
+  invite = null;
+  front.hide();
+  history.replaceState(null, "", entering.link);
+  views.panel.open(inviting);
+  views.room.focus();
+}
+
+/** @param {string} link */
+function open(link) {
+  history.replaceState(null, "", page);
+  readInvite(link);
+}
+
+/** @param {string} text an address, or what a person took for one */
+function readInvite(text) {
+  try {
+    invite = parseInvite(text);
+  } catch (fault) {
+    if (!(fault instanceof InviteError)) throw fault;
+    toStart(fault.message);
+    return;
+  }
+  // The key leaves the query, if it was there: a reload would send it to the server.
+  history.replaceState(null, "", page + inviteFragment(invite.roomId, invite.key, invite.token));
+  front.join(invite.name);
+}
+
+/** @param {string} [alert] */
+function toStart(alert = "") {
+  leaveView();
+  invite = null;
+  history.replaceState(null, "", page);
+  front.start(alert);
+}
+
+async function leave() {
+  const leaving = room;
+  await leaving?.leave();
+  if (room === leaving) toStart();
+}
+
+/** Try once more after the end: with the old seat, or as a new person. */
+async function again() {
+  const old = room;
+  if (!old?.ending) return;
+  const { place, key, link, ending } = old;
+  if (ending.again === "resume") {
+    leaveView();
+    room = await Room.of(where, views, key);
+    await room.resume(place, []);
+  } else {
+    leaveView();
+    readInvite(link);
+  }
+}
+
+function leaveView() {
+  room = null;
+  views.room.hide();
+  views.log.clear();
+  views.panel.open(false);
+  front.hide();
+}
+
+/** What the address asks for; at the start, and when somebody changes it. */
+async function route() {
+  const seat = loadSeat(relay);
+  const address = location.href;
+  if (!looksLikeInvite(address)) {
+    toStart();
+    return;
+  }
+  if (seat && address === page + inviteFragment(seat.place.roomId, seat.key)) {
+    room = await Room.of(where, views, seat.key);
+    await room.resume(seat.place, seat.unacknowledged);
+    views.room.focus();
+    return;
+  }
+  readInvite(address);
+}
+
+function onAddress() {
+  if (!room || room.ending) {
+    leaveView();
+    void route();
+  } else if (location.href !== room.link) {
+    history.replaceState(null, "", room.link);
+    views.room.alert("You are in a room. Leave it before you open another link in this tab.");
+  }
+}
+
+function start() {
+  showTrust();
+  if (!globalThis.isSecureContext || !crypto.subtle) {
+    front.start(
+      "Your browser cannot encrypt here: it allows that only on pages with https:// (or on this " +
+        "computer itself). Open this page with https://, or ask who hosts it to add TLS.",
+    );
+    front.disable();
+    return;
+  }
+  addEventListener("hashchange", onAddress);
+  addEventListener("pagehide", () => room?.save());
+  addEventListener("online", () => room?.retryNow());
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) room?.save();
+    else room?.retryNow();
+  });
+  void route();
+}
+
+function showTrust() {
+  const template = byId("trust-template", HTMLTemplateElement);
+  for (const place of document.querySelectorAll(".trust")) {
+    place.append(template.content.cloneNode(true));
+  }
+  for (const place of document.querySelectorAll(".page-host")) place.textContent = hosts[0];
+  for (const place of document.querySelectorAll(".relay-host")) place.textContent = hosts[1];
+}
+
+start();
