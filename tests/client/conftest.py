@@ -13,6 +13,9 @@ from twisted.internet.task import deferLater
 
 from tests.client.relay_chats import run, sit_down  # noqa: F401 - fixtures of relay-chat's tests
 from tests.system.conftest import _common, relay, start_relay  # noqa: F401
+from twisted_relay.client import Conversation, RoomCipher
+
+KEY = bytes(range(32))
 
 
 class Seat(WebSocketServerProtocol):
@@ -106,3 +109,31 @@ async def fake_relay() -> AsyncIterator[FakeRelay]:
         if seat.state != seat.STATE_CLOSED:
             seat.transport.abortConnection()
             await seat.is_closed
+
+
+class Talker:
+    """A conversation and what it was told."""
+
+    def __init__(self, url: str, key: bytes = KEY, **options: Any) -> None:
+        self.heard: list[Any] = []
+        self.talk = Conversation(
+            url, self.heard.append, reactor=reactor, cipher=RoomCipher(key), **options
+        )
+
+    def of(self, kind: Any) -> list[Any]:
+        """What was told of these kinds, in order."""
+        return [event for event in self.heard if isinstance(event, kind)]
+
+
+@pytest_twisted.async_yield_fixture
+async def talkers() -> AsyncIterator[Callable[..., Talker]]:
+    """Makes conversations, with the arguments of `Talker`; they leave with the test."""
+    made: list[Talker] = []
+
+    def make(url: str, *args: Any, **options: Any) -> Talker:
+        made.append(Talker(url, *args, **options))
+        return made[-1]
+
+    yield make
+    for talker in made:
+        await talker.talk.leave()

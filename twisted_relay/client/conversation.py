@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from .cipher import CHAT_CONTEXT, Cipher, CipherError
@@ -158,6 +159,7 @@ class Conversation:
     async def _drain(self) -> None:
         await self._one_file.run(lambda: None)  # it is its turn after all files before it
         await self._client.drain()
+        await deferLater(self._reactor, 0)  # whoever waits for one of them hears of it first
 
     def _tell(self, happenings: Iterable[Happening]) -> None:
         for happening in happenings:
