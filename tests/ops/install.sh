@@ -9,7 +9,7 @@ PATH=$PATH:/usr/sbin
 
 # A program, and Debian's package that brings it.
 wanted="haproxy:haproxy nginx:nginx-light prometheus:prometheus promtool:prometheus
-systemd-analyze:systemd curl:curl netstat:net-tools cc:gcc node:nodejs npm:npm
+systemd-analyze:systemd curl:curl jq:jq netstat:net-tools redis-cli:redis-tools cc:gcc node:nodejs npm:npm
 chromium:chromium"
 missing=""
 for pair in $wanted; do

@@ -125,7 +125,21 @@ def test_the_runbooks_commands(pm2: Pm2, ops: Any) -> None:
     logs = pm2("logs", NAME, "--nostream", "--lines", "100")
     assert logs.count('"event":"listening"') == 4  # each on the shared port and on its own
     assert "listening" not in pm2("logs", NAME, "--err", "--nostream")
+    assert "listening" in pm2("logs", NAME, "--nostream")
+    raw = pm2("logs", NAME, "--nostream", "--raw", "--lines", "10000").splitlines()
+    lines = [json.loads(line) for line in raw if line.startswith("{")]
+    assert [line["event"] for line in lines].count("listening") == 4
     assert NAME in pm2("show", NAME)
+    assert NAME in pm2("list")
+
+    # Edit .env, tell the processes: nobody is disconnected, and the new values hold.
+    pm2.configure(MAX_CONNS_PER_IP=66)
+    pm2("sendSignal", "SIGHUP", NAME)
+    ops.poll(
+        lambda: [pm2.figures(i)["limit_max_conns_per_ip"] for i in (0, 1)] == [66, 66],
+        "the new limit",
+    )
+    assert pm2.pids() == first
 
     # Edit .env, reload: no downtime, and the new values hold.
     pm2.configure(MAX_CONNS_PER_IP=77)
@@ -165,3 +179,8 @@ def test_the_runbooks_commands(pm2: Pm2, ops: Any) -> None:
     assert not pm2.listens()
     for pid in after:
         assert not Path(f"/proc/{pid}").exists()
+
+    # And nothing of it is left for PM2 to start again.
+    pm2("delete", NAME)
+    pm2("save")
+    assert pm2.instances() == []

@@ -109,6 +109,15 @@ def test_connection_drops(start_relay: Any, wire: Any) -> None:
     wire.poll(all_ended, "each end with its reason")
 
 
+def test_connection_drops_of_one_who_says_too_much(start_relay: Any, wire: Any) -> None:
+    relay = start_relay(MAX_MSGS_PER_10S=20)
+    client = relay.connect()
+    client.send_together(*[client.envelope("PING", {}) for _ in range(30)])
+    assert client.close_reason() == (1008, "rate limit exceeded")
+    assert figures(relay)['ws_disconnect_reasons_total{reason="rate_limit"}'] == 1
+    assert "rate limit" in relay.out
+
+
 def test_slow_performance(start_relay: Any, wire: Any) -> None:
     """A loop that stood still says so for good."""
     relay = start_relay()
