@@ -15,6 +15,7 @@ from twisted_relay import __version__
 from twisted_relay.doctor.deployment import Deployment, read_deployment
 from twisted_relay.doctor.findings import Finding
 from twisted_relay.doctor.network import Trust
+from twisted_relay.doctor.order import Order
 from twisted_relay.doctor.report import as_json, as_text, exit_code
 from twisted_relay.doctor.target import Target, TargetError, parse_target
 
@@ -121,34 +122,10 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     return parsed
 
 
-def main(argv: list[str] | None = None) -> None:
-    """The console script; always exits."""
-    parsed = arguments(sys.argv[1:] if argv is None else argv)
-    deployment = read_deployment(os.environ, parsed.env_file)
-    target = parsed.url or deployment.default_target()
-    findings = _examine(parsed, target, deployment)
-    if findings is None:
-        _end(INTERRUPTED)
-    if parsed.json:
-        sys.stdout.write(as_json(target.url, findings))
-    else:
-        sys.stdout.write(as_text(target.url, findings, wants_colour(sys.stdout, os.environ)))
-    _end(exit_code(findings))
-
-
-def _examine(
-    parsed: argparse.Namespace, target: Target, deployment: Deployment
-) -> list[Finding] | None:
-    """Run the reactor for as long as it takes; None if it was interrupted."""
-    # Here, since these install the reactor, and a bad command line needs none.
-    from twisted.internet import reactor as installed
-    from twisted.internet.defer import Deferred
-
-    from twisted_relay.doctor.examination import Examination, Order
-
-    reactor: Any = installed
-    order = Order(
-        target,
+def order_of(parsed: argparse.Namespace, deployment: Deployment) -> Order:
+    """What a command line asks for; what it leaves open, the settings say."""
+    return Order(
+        parsed.url or deployment.default_target(),
         parsed.ops_url,
         parsed.timeout,
         not parsed.no_room,
@@ -156,24 +133,52 @@ def _examine(
         parsed.pid,
         parsed.trust,
     )
+
+
+def main(argv: list[str] | None = None) -> None:
+    """The console script; always exits."""
+    parsed = arguments(sys.argv[1:] if argv is None else argv)
+    deployment = read_deployment(os.environ, parsed.env_file)
+    order = order_of(parsed, deployment)
+    findings = _examine(order, deployment)
+    if findings is None:
+        _end(INTERRUPTED)
+    url = order.target.url
+    if parsed.json:
+        sys.stdout.write(as_json(url, findings))
+    else:
+        sys.stdout.write(as_text(url, findings, wants_colour(sys.stdout, os.environ)))
+    _end(exit_code(findings))
+
+
+def _examine(order: Order, deployment: Deployment) -> list[Finding] | None:
+    """Run the reactor for as long as it takes; None if it was interrupted."""
+    # Here, since these install the reactor, and a bad command line needs none.
+    from twisted.internet import reactor as installed
+    from twisted.internet.defer import Deferred
+
+    from twisted_relay.doctor.examination import Examination
+
+    reactor: Any = installed
     found: list[list[Finding]] = []
 
     def begin() -> None:
         done = Deferred.fromCoroutine(Examination(reactor, order, deployment).make())
-        done.addCallback(found.append).addErrback(failed).addBoth(lambda _: reactor.crash())
-
-    def failed(failure: Any) -> None:
-        # Its text might quote a setting.
-        where = failure.getTracebackObject()
-        while where is not None and where.tb_next is not None:
-            where = where.tb_next
-        line = f" in line {where.tb_lineno}" if where is not None else ""
-        sys.stderr.write(f"relay-doctor: a bug of its own, {failure.type.__name__}{line}\n")
-        _end(BUG)
+        done.addCallback(found.append).addErrback(_own_fault).addBoth(lambda _: reactor.crash())
 
     reactor.callWhenRunning(begin)
     reactor.run()
     return found[0] if found else None
+
+
+def _own_fault(failure: Any) -> NoReturn:
+    """Say where, and no more: the text of an exception might quote a setting."""
+    where = failure.getTracebackObject()
+    while where is not None and where.tb_next is not None:
+        where = where.tb_next
+    place = f" in line {where.tb_lineno}" if where is not None else ""
+    sys.stderr.write(f"relay-doctor: a bug of its own, {failure.type.__name__}{place}\n")
+    _end(BUG)
 
 
 def wants_colour(stream: TextIO, environ: Mapping[str, str]) -> bool:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-import attrs
 from twisted.internet.defer import Deferred, DeferredList
 
 from twisted_relay.core.redis_url import parse_redis_url
@@ -17,7 +16,8 @@ from twisted_relay.doctor.clock import NAME as CLOCK
 from twisted_relay.doctor.clock import judge_relay_clock
 from twisted_relay.doctor.deployment import Deployment, judge_settings
 from twisted_relay.doctor.findings import DROPS, SLOW, TLS, Finding, fail, skipped
-from twisted_relay.doctor.network import Answer, Trust, Unreachable, Web
+from twisted_relay.doctor.network import Answer, Unreachable, Web
+from twisted_relay.doctor.order import Order
 from twisted_relay.doctor.probes import Reply
 from twisted_relay.doctor.proxies import (
     SPOOF,
@@ -34,27 +34,6 @@ from twisted_relay.doctor.target import Target
 WHOLE_SECONDS = 14.0
 """For everything together; the idle test comes on top."""
 _HEALTH_CALLS = 3
-
-
-@attrs.frozen
-class Order:
-    """What is to be looked at.
-
-    Attributes:
-        ops: where /health and /metrics are; None for where the settings or the target have them.
-        limit: seconds for each question.
-        room: whether to make one.
-        idle: seconds of silence in it.
-        pid: of the relay, where it is on this machine.
-    """
-
-    target: Target
-    ops: Target | None = None
-    limit: float = 5.0
-    room: bool = True
-    idle: float = 0.0
-    pid: int | None = None
-    trust: Trust = attrs.Factory(Trust)
 
 
 Part = Callable[[], Coroutine[Any, Any, list[Finding]]]

@@ -116,6 +116,7 @@ class Line:
         self._opened: Deferred[None] = Deferred()
         self._protocol: Any = None
         self._closed: Closed | None = None
+        self._is_open = False
         self.subprotocol: str | None = None
         self.dialled = 0.0
 
@@ -187,7 +188,7 @@ class Line:
         """Part in order, as far as there is anything to part from; never fails."""
         if self._protocol is None or self._closed is not None:
             return
-        if not self._opened.called:
+        if not self._is_open:
             self._protocol.transport.abortConnection()
             return
         self._protocol.sendClose(1000)
@@ -221,8 +222,10 @@ class Line:
     def opened(self, protocol: Any) -> None:
         """The handshake is done."""
         self._protocol = protocol
+        self._is_open = True
         self.subprotocol = protocol.websocket_protocol_in_use
-        self._opened.callback(None)
+        if not self._opened.called:
+            self._opened.callback(None)
 
     def heard(self, payload: bytes) -> None:
         """A message came; one that is no frame is passed over, as a client does."""

@@ -233,8 +233,8 @@ def _bound(seconds: float) -> str:
 def _lag(series: Series) -> Finding:
     name = "event-loop"
     late = quantile(series, "event_loop_lag_seconds", 0.99)
-    if math.isnan(late):
-        return skipped(name, "nothing was measured yet")
+    if math.isnan(late) or series.get("event_loop_lag_seconds_count", 0.0) < FEW:
+        return skipped(name, "not enough was measured yet: run it again in a minute")
     seen = f"99 % of turns came {_bound(late)} late"
     cure = (
         "The process has too much to do, or too little of its processor: compare with"
