@@ -1,5 +1,5 @@
 // @ts-check
-/** AES-256-GCM under a room key, by WebCrypto: nonce (12 bytes), ciphertext and tag in base64url. */
+/** AES-256-GCM under a room key: base64url of a 12-byte nonce, the ciphertext and its tag. */
 
 import { Base64Error, base64Length, fromBase64, toBase64Url } from "./base64.js";
 
@@ -75,7 +75,7 @@ export class RoomCipher {
   /**
    * Decrypt.
    * @param {string} sealed
-   * @param {string | ((plainBytes: number) => string)} context the additional data, perhaps by length
+   * @param {string | ((plainBytes: number) => string)} context the additional data
    * @returns {Promise<Uint8Array<ArrayBuffer>>}
    * @throws {CipherError} for another key, a changed text, or no ciphertext at all
    */

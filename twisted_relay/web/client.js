@@ -10,7 +10,6 @@ import { Repeats } from "./outbox.js";
 import { Sender, SeatLost } from "./sender.js";
 
 /** @typedef {import("./frames.js").Frame} Frame */
-/** @typedef {import("./events.js").Place} Place */
 
 const OUR_FAULT = [1003, 1007, 1009]; // the same again would end the same way
 const COME_AGAIN = ["ERR_UNAVAILABLE", "ERR_ROOM_FULL", "ERR_RATE_LIMITED"];
@@ -37,7 +36,7 @@ export class RoomClient {
       onFrame: (frame) => this.#onFrame(frame),
       onLost: (code, reason) => this.#onLost(code, reason),
     });
-    /** @type {Place} */
+    /** @type {import("./events.js").Place} */
     this.place = { roomId: "", memberId: "", label: "", nextToken: "" };
     this.limits = limitsOf(null);
   }
@@ -66,7 +65,7 @@ export class RoomClient {
 
   /**
    * Take back a seat from before the page was loaded anew.
-   * @param {Place} place
+   * @param {import("./events.js").Place} place
    */
   resume(place) {
     this.place = place;
@@ -104,7 +103,7 @@ export class RoomClient {
 
   /** Come back now rather than when the wait is over. */
   retryNow() {
-    if (this.#returnTimer) this.#startReturn();
+    if (this.#returnTimer && !this.#over) this.#startReturn();
   }
 
   // Entering
@@ -184,10 +183,10 @@ export class RoomClient {
 
   async #return() {
     this.#returning = true;
-    const { roomId, nextToken } = this.place;
+    const { roomId, nextToken: token } = this.place;
     try {
       this.#greeted(await this.#exchange.open());
-      this.#sit(await this.#exchange.ask("JOIN_REQUEST", { roomId, token: nextToken }));
+      this.#sit(await this.#exchange.ask("JOIN_REQUEST", { roomId, token }));
     } catch (fault) {
       this.#exchange.close();
       if (this.#over) return;
@@ -210,12 +209,10 @@ export class RoomClient {
       if (memberId && this.#repeats.isRepeat(memberId, id)) return;
       this.#listener({ type: "media", memberId, from: textOf(body.from), body });
     } else if (t === "ACK") this.#sender.acknowledge(re ?? "");
-    else if (t === "ERROR") {
-      const fault = new Refused(textOf(body.code), textOf(body.message), body.retryable === true);
-      this.#sender.refuse(re ?? "", fault);
-    } else if (t === "SYSTEM_MSG") this.#listener({ type: "notice", text: textOf(body.text) });
+    else if (t === "ERROR") this.#sender.refuse(re ?? "", Refused.of(body));
+    else if (t === "SYSTEM_MSG") this.#listener({ type: "notice", text: textOf(body.text) });
     else if (t === "ROOM_STATS") {
-      const [participants, max] = [countOf(body.participants), countOf(body.max)];
+      const [participants, max] = [body.participants, body.max].map((value) => countOf(value));
       this.#listener({ type: "stats", participants, max });
     } else if (t === "TOKEN") {
       this.place = { ...this.place, nextToken: textOf(body.nextToken, this.place.nextToken) };
@@ -244,11 +241,9 @@ export class RoomClient {
   #end(code, reason) {
     this.#over = true;
     clearTimeout(this.#returnTimer);
-    this.#returnTimer = 0;
     this.#exchange.close();
     this.#sender.giveUp(reason);
-    if (!this.#seated) return;
+    if (this.#seated) this.#listener({ type: "ended", code, reason });
     this.#seated = false;
-    this.#listener({ type: "ended", code, reason });
   }
 }

@@ -1,5 +1,5 @@
 // @ts-check
-/** A conversation in one room: what people say and send, sealed on its way out, opened on its way in. */
+/** A conversation in one room: sealed on its way out, opened on its way in. */
 
 import { CipherError } from "./cipher.js";
 import { RoomClient } from "./client.js";
@@ -101,7 +101,8 @@ export class Conversation {
   }
 
   /**
-   * Say something; a long text becomes several messages. "sent" or "unsent" follows for each.
+   * Say something; a long text becomes several messages. For each follows "said", with `own`, in
+   * its place among those of others, or "unsent".
    * @param {string} text
    * @returns {TextMessage[]} to be shown as pending
    * @throws {RangeError} if the relay's limits leave no room
@@ -113,7 +114,10 @@ export class Conversation {
       /** @type {TextMessage} */
       const message = { type: "text", id: newId(), ts: Date.now(), from, text: part };
       this.#line = this.#line.then(async () => {
-        void this.#deliver(message.id, await this.#cipher.seal(encodeMessage(message), MESSAGE_CONTEXT));
+        void this.#deliver(
+          message.id,
+          await this.#cipher.seal(encodeMessage(message), MESSAGE_CONTEXT),
+        );
       });
       return message;
     });
@@ -147,7 +151,6 @@ export class Conversation {
   async #deliver(id, sealed) {
     try {
       await this.#client.send("APP_MSG", id, { ciphertextB64: sealed });
-      this.#listener({ type: "sent", id });
     } catch (fault) {
       this.#listener({ type: "unsent", id, reason: fault instanceof Error ? fault.message : "" });
     }

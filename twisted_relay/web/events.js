@@ -17,7 +17,8 @@
 
 /**
  * What Receiving tells. `key` names a file that was announced; null one that was not.
- * @typedef {{type: "offered", key: string, memberId: string, file: import("./messages.js").FileMessage}
+ * @typedef {{type: "offered", key: string, memberId: string,
+ *      file: import("./messages.js").FileMessage}
  *   | {type: "progress", key: string, received: number, size: number}
  *   | {type: "received", key: string | null, memberId: string, from: string, name: string,
  *      mime: string, content: Uint8Array<ArrayBuffer>}
@@ -29,7 +30,7 @@
  * What a Conversation tells.
  * @typedef {Exclude<ClientEvent, {type: "message"} | {type: "media"}> | ReceivingEvent
  *   | {type: "said", memberId: string, own: boolean, message: import("./messages.js").TextMessage}
- *   | {type: "sent", id: string} | {type: "unsent", id: string, reason: string}
+ *   | {type: "unsent", id: string, reason: string}
  *   | {type: "unknown", memberId: string}} ConversationEvent
  */
 

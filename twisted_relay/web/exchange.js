@@ -1,7 +1,7 @@
 // @ts-check
-/** The current link, and the one question that may be open on it: HELLO, or what answers a frame. */
+/** The current link, and the one question that may be open on it: what answers a frame? */
 
-import { buildFrame, newId, textOf } from "./frames.js";
+import { buildFrame, newId } from "./frames.js";
 import { ConnectFailed, Link, Refused } from "./link.js";
 
 /** @typedef {import("./frames.js").Frame} Frame */
@@ -25,7 +25,8 @@ export class Exchange {
 
   /**
    * @param {string} relay its WebSocket address
-   * @param {{onFrame: (frame: Frame) => void, onLost: (code: number, reason: string) => void}} owner
+   * @param {{onFrame: (frame: Frame) => void,
+   *   onLost: (code: number, reason: string) => void}} owner
    *   hears frames that answer no question, and the loss of a link on which none was open
    */
   constructor(relay, owner) {
@@ -96,8 +97,7 @@ export class Exchange {
       return;
     }
     if (frame.t === "ERROR") {
-      const { code, message, retryable } = frame.body;
-      this.#fail(new Refused(textOf(code, "ERR"), textOf(message), retryable === true));
+      this.#fail(Refused.of(frame.body));
     } else {
       this.#question = null;
       clearTimeout(question.timer);

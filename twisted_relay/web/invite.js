@@ -40,7 +40,13 @@ export function parseInvite(text) {
   if (!/^[\x21-\x7e]{8,128}$/.test(roomId)) {
     throw new InviteError("The room in this link is damaged. Ask for the link again.");
   }
-  return { roomId, key: readKey(value("k")), token: value("token") || null, name: value("name"), host };
+  return {
+    roomId,
+    key: readKey(value("k")),
+    token: value("token") || null,
+    name: value("name"),
+    host,
+  };
 }
 
 /**

@@ -20,13 +20,16 @@ export class ConnectFailed extends Error {}
 export class Refused extends Error {
   /**
    * @param {string} code
-   * @param {string} message
-   * @param {boolean} retryable
+   * @param {string} message for people
    */
-  constructor(code, message, retryable) {
+  constructor(code, message) {
     super(message || code);
     this.code = code;
-    this.retryable = retryable;
+  }
+
+  /** @param {Record<string, unknown>} body of an ERROR, or of an answer over HTTP */
+  static of(body, otherwise = "ERR") {
+    return new Refused(textOf(body.code, otherwise), textOf(body.message));
   }
 }
 
@@ -141,6 +144,5 @@ export async function fetchToken(relay, roomId) {
   }
   const body = isObject(answer) ? answer : {};
   if (status === 200 && typeof body.token === "string") return body.token;
-  const code = textOf(body.code, `HTTP ${status}`);
-  throw new Refused(code, textOf(body.message), status === 429 || status >= 500);
+  throw Refused.of(body, `HTTP ${status}`);
 }

@@ -108,9 +108,22 @@ function readInvite(text) {
     toStart(fault.message);
     return;
   }
+  const { roomId, key, token, name } = invite;
   // The key leaves the query, if it was there: a reload would send it to the server.
-  history.replaceState(null, "", page + inviteFragment(invite.roomId, invite.key, invite.token));
-  front.join(invite.name);
+  history.replaceState(null, "", page + inviteFragment(roomId, key, token));
+  const seat = loadSeat(relay);
+  if (seat && inviteFragment(roomId, key) === inviteFragment(seat.place.roomId, seat.key)) {
+    void resume(seat);
+  } else front.join(name);
+}
+
+/** @param {import("./seat.js").Seat} seat */
+async function resume({ place, key, unacknowledged }) {
+  leaveView();
+  room = await Room.of(where, views, key);
+  history.replaceState(null, "", page + inviteFragment(place.roomId, key));
+  await room.resume(place, unacknowledged);
+  views.room.focus();
 }
 
 /** @param {string} [alert] */
@@ -132,11 +145,8 @@ async function again() {
   const old = room;
   if (!old?.ending) return;
   const { place, key, link, ending } = old;
-  if (ending.again === "resume") {
-    leaveView();
-    room = await Room.of(where, views, key);
-    await room.resume(place, []);
-  } else {
+  if (ending.again === "resume") await resume({ relay, place, key, unacknowledged: [] });
+  else {
     leaveView();
     readInvite(link);
   }
@@ -151,26 +161,15 @@ function leaveView() {
 }
 
 /** What the address asks for; at the start, and when somebody changes it. */
-async function route() {
-  const seat = loadSeat(relay);
-  const address = location.href;
-  if (!looksLikeInvite(address)) {
-    toStart();
-    return;
-  }
-  if (seat && address === page + inviteFragment(seat.place.roomId, seat.key)) {
-    room = await Room.of(where, views, seat.key);
-    await room.resume(seat.place, seat.unacknowledged);
-    views.room.focus();
-    return;
-  }
-  readInvite(address);
+function route() {
+  if (looksLikeInvite(location.href)) readInvite(location.href);
+  else toStart();
 }
 
 function onAddress() {
   if (!room || room.ending) {
     leaveView();
-    void route();
+    route();
   } else if (location.href !== room.link) {
     history.replaceState(null, "", room.link);
     views.room.alert("You are in a room. Leave it before you open another link in this tab.");
@@ -194,7 +193,7 @@ function start() {
     if (document.hidden) room?.save();
     else room?.retryNow();
   });
-  void route();
+  route();
 }
 
 function showTrust() {

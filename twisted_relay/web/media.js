@@ -16,7 +16,10 @@ const PICTURES = {
   "image/png": [[0, "\x89PNG\r\n\x1a\n"]],
   "image/jpeg": [[0, "\xff\xd8\xff"]],
   "image/gif": [[0, "GIF8"]],
-  "image/webp": [[0, "RIFF"], [8, "WEBP"]],
+  "image/webp": [
+    [0, "RIFF"],
+    [8, "WEBP"],
+  ],
   "image/avif": [[4, "ftyp"]],
 };
 
@@ -160,7 +163,10 @@ const UNSAFE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}<>:"|?*]/gu;
  */
 export function safeName(name) {
   const base = name.split(/[/\\]/).at(-1) ?? "";
-  const plain = base.replace(UNSAFE, "").replace(/^[\s.]+/, "").trim();
+  const plain = base
+    .replace(UNSAFE, "")
+    .replace(/^[\s.]+/, "")
+    .trim();
   const dot = plain.lastIndexOf(".");
   const ending = dot > 0 && plain.length - dot <= 12 ? plain.slice(dot) : "";
   return plain.slice(0, plain.length - ending.length).slice(0, 100) + ending || "file";

@@ -104,7 +104,8 @@ function dataCodewords(bytes, version) {
   if (nibbles.length < size * 2) nibbles.push(0); // the terminator
   const data = [];
   // In byte mode the whole is always even here: mode, length, bytes and terminator.
-  for (let at = 0; at + 1 < nibbles.length; at += 2) data.push((nibbles[at] << 4) | nibbles[at + 1]);
+  for (let at = 0; at + 1 < nibbles.length; at += 2)
+    data.push((nibbles[at] << 4) | nibbles[at + 1]);
   for (let turn = 0; data.length < size; turn ^= 1) data.push(PADDING[turn]);
   return data;
 }

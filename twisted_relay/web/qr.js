@@ -72,7 +72,12 @@ function functionPatterns(version) {
     set(size - at, 8, false);
     set(8, size - at, false);
   }
-  for (const [x, y] of [[3, 3], [size - 4, 3], [3, size - 4]]) drawFinder(x, y, set);
+  for (const [x, y] of [
+    [3, 3],
+    [size - 4, 3],
+    [3, size - 4],
+  ])
+    drawFinder(x, y, set);
   for (let at = 0; version >= 7 && at < 18; at++) {
     const [along, across] = [Math.floor(at / 3), size - 11 + (at % 3)];
     set(along, across, false);
@@ -105,7 +110,9 @@ function drawAlignments(version, set) {
   const last = sizeOf(version) - 7;
   // Evenly spaced from the right; the standard rounds version 32 otherwise.
   const step = version === 32 ? 26 : Math.ceil((last - 6) / (count - 1) / 2) * 2;
-  const centres = Array.from({ length: count }, (_, at) => (at ? last - (count - 1 - at) * step : 6));
+  const centres = Array.from({ length: count }, (_, at) =>
+    at ? last - (count - 1 - at) * step : 6,
+  );
   for (const x of centres) {
     for (const y of centres) {
       const atFinder = (x === 6 && y === 6) || (x === 6 && y === last) || (x === last && y === 6);

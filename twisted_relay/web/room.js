@@ -1,21 +1,19 @@
 // @ts-check
-/** A room as the person meets it: what happens in the conversation, shown; what the person does, done. */
+/** A room as the person meets it: what happens is shown, what the person does is done. */
 
 import { RoomCipher } from "./cipher.js";
 import { Conversation } from "./conversation.js";
 import { explainEnding } from "./explain.js";
 import { inviteFragment } from "./invite.js";
-import { LARGEST_FILE, safeName } from "./media.js";
-import { Roster, readNotice } from "./roster.js";
+import { People } from "./people.js";
 import { forgetSeat, saveSeat } from "./seat.js";
+import { Transfers } from "./transfers.js";
 import { safetyWords } from "./words.js";
 
-const SENDING = "sending…";
 const WRONG_KEY =
   "A message cannot be read: the key in your link does not fit. " +
   "Leave, and ask for the whole link again.";
-const OTHER_KEY =
-  "A message cannot be read: its sender has another key. Compare the safety words.";
+const OTHER_KEY = "A message cannot be read: its sender has another key. Compare the safety words.";
 
 /** @typedef {import("./events.js").ConversationEvent} ConversationEvent */
 /**
@@ -33,14 +31,10 @@ export class Room {
   #cipher;
   #words;
   #conversation;
-  #roster = new Roster();
+  #people;
   #entered = false;
-  #expectsOwnNotice = false;
   #keyFits = false;
-  /** @type {Map<string, import("./view-log.js").FileLine>} */
-  #files = new Map();
-  /** @type {Promise<void>} files go out one after the other */
-  #uploads = Promise.resolve();
+  #transfers;
   /** @type {import("./explain.js").Ending | null} */
   ending = null;
 
@@ -56,6 +50,12 @@ export class Room {
     this.#cipher = cipher;
     this.#words = words;
     this.#conversation = new Conversation(where.relay, cipher, (event) => this.#on(event));
+    this.#people = new People(views.log, views.panel);
+    this.#transfers = new Transfers(views.log, {
+      me: () => this.#me,
+      author: (memberId, claimed) => this.#people.author(memberId, claimed),
+      send: (file, onProgress) => this.#conversation.sendFile(file, onProgress),
+    });
   }
 
   /**
@@ -81,7 +81,7 @@ export class Room {
    * @param {string} name
    */
   async join(roomId, token, name) {
-    this.#expectsOwnNotice = true;
+    this.#people.expectOwnNotice();
     await this.#conversation.join(roomId, token, name);
   }
 
@@ -93,10 +93,9 @@ export class Room {
   async resume(place, unacknowledged) {
     this.#show(this.#linkTo(place.roomId));
     this.#views.room.status("Taking your seat back…");
+    this.#views.log.note("What was said before you came back is not kept.");
     const again = await this.#conversation.resume(place, unacknowledged);
-    for (const message of again) {
-      this.#views.log.text(this.#me, message.text, { id: message.id, state: SENDING });
-    }
+    for (const { id, text } of again) this.#views.log.pending(this.#me, text, id);
   }
 
   get place() {
@@ -135,7 +134,7 @@ export class Room {
   say(text) {
     try {
       for (const message of this.#conversation.say(text)) {
-        this.#views.log.text(this.#me, message.text, { id: message.id, state: SENDING });
+        this.#views.log.pending(this.#me, message.text, message.id);
       }
     } catch (fault) {
       if (!(fault instanceof RangeError)) throw fault;
@@ -147,41 +146,11 @@ export class Room {
 
   /** @param {File[]} files */
   send(files) {
-    for (const file of files) this.#uploads = this.#uploads.then(() => this.#upload(file));
-  }
-
-  /** @param {File} file */
-  async #upload(file) {
-    const line = this.#views.log.file(this.#me, file.name, file.size);
-    if (file.size === 0) return line.fail("it is empty");
-    if (file.size > LARGEST_FILE) return line.fail("a file may have 10 MB at most");
-    let content;
-    try {
-      content = new Uint8Array(await file.arrayBuffer());
-    } catch {
-      return line.fail("your browser cannot read it");
-    }
-    const { name, type: mime } = file;
-    try {
-      await this.#conversation.sendFile({ name, mime, content }, line.progress);
-      line.done(name, mime, content);
-    } catch (fault) {
-      line.fail(fault instanceof Error ? fault.message : "it was refused");
-    }
+    this.#transfers.send(files);
   }
 
   get #me() {
     return { memberId: this.place.memberId, name: this.place.label, own: true };
-  }
-
-  /**
-   * @param {string} memberId
-   * @param {string} claimed
-   */
-  #author(memberId, claimed) {
-    const name = this.#roster.heard(memberId, claimed);
-    this.#people();
-    return { memberId, name, own: false };
   }
 
   // What happens
@@ -191,10 +160,9 @@ export class Room {
     const { room, log } = this.#views;
     if (event.type === "joined") void this.#onJoined(event);
     else if (event.type === "said") this.#onSaid(event);
-    else if (event.type === "sent") log.state(event.id, "sent");
-    else if (event.type === "unsent") log.state(event.id, `not sent: ${event.reason}`, true);
-    else if (event.type === "notice") this.#onNotice(event.text);
-    else if (event.type === "stats") this.#onStats(event);
+    else if (event.type === "unsent") log.settle(event.id, `not sent: ${event.reason}`, true);
+    else if (event.type === "notice") this.#people.notice(event.text);
+    else if (event.type === "stats") this.#people.count(event.participants, event.max);
     else if (event.type === "token") this.save();
     else if (event.type === "gap") log.note("Some messages may be missing here.", "warning");
     else if (event.type === "lost") room.reconnecting(event.reason, event.retryMs);
@@ -208,55 +176,26 @@ export class Room {
   /** @param {Extract<ConversationEvent, {type: "joined"}>} event */
   #onJoined({ participants, max }) {
     const { room, log } = this.#views;
-    const { memberId, label } = this.place;
     const back = this.#entered;
     this.#entered = true;
-    this.#roster.me = memberId;
-    this.#roster.heard(memberId, label);
-    Object.assign(this.#roster, { participants, max });
     this.save();
     if (!room.isShown) this.#show(this.link);
-    this.#people();
+    this.#people.joined(this.place, participants, max);
     room.status("In the room");
-    if (back) log.note("Back in the room. What was said meanwhile is not kept.");
+    if (back) log.note("You are back in the room. What was said meanwhile is not kept.");
+    else if (participants === 1) log.note("You are alone here. Share the link to invite somebody.");
   }
 
   /** @param {Extract<ConversationEvent, {type: "said"}>} event */
   #onSaid({ memberId, own, message }) {
     const { room, log } = this.#views;
     if (own) {
-      const sending = { id: message.id, state: "sent" };
-      if (!log.has(message.id)) log.text(this.#me, message.text, sending);
+      if (!log.settle(message.id, "sent")) log.text(this.#me, message.text);
       return;
     }
-    this.#keyFits = true;
-    room.alert("");
-    log.text(this.#author(memberId, message.from), message.text);
+    this.#keyIsRight();
+    log.text(this.#people.author(memberId, message.from), message.text);
     room.unread();
-  }
-
-  /** @param {string} text a line of the relay */
-  #onNotice(text) {
-    const notice = readNotice(text);
-    if (!notice) {
-      this.#views.log.note(text);
-      return;
-    }
-    const { came, name } = notice;
-    if (came && this.#expectsOwnNotice) {
-      this.#expectsOwnNotice = false; // the first one after we joined is about us
-      return;
-    }
-    if (came) this.#roster.came(name);
-    else this.#roster.went(name);
-    this.#views.log.note(came ? `${name} came in.` : `${name} left.`);
-    this.#people();
-  }
-
-  /** @param {{participants: number, max: number}} stats */
-  #onStats({ participants, max }) {
-    Object.assign(this.#roster, { participants, max });
-    this.#people();
   }
 
   #onUnreadable() {
@@ -270,29 +209,15 @@ export class Room {
 
   /** @param {import("./events.js").ReceivingEvent} event */
   #onFile(event) {
-    const { room, log } = this.#views;
-    if (event.type === "offered") {
-      const author = this.#author(event.memberId, event.file.from);
-      this.#files.set(event.key, log.file(author, event.file.name, event.file.size));
-      room.unread();
-    } else if (event.type === "progress") this.#files.get(event.key)?.progress(event.received);
-    else if (event.type === "received") {
-      const { key, name, mime, content } = event;
-      const line = key === null ? undefined : this.#files.get(key);
-      if (key !== null) this.#files.delete(key);
-      if (line) line.done(name, mime, content);
-      else {
-        this.#keyFits = true;
-        room.alert("");
-        log.content(this.#author(event.memberId, event.from), name, mime, content);
-        room.unread();
-      }
-    } else if (event.type === "failed") {
-      const line = event.key === null ? undefined : this.#files.get(event.key);
-      const what = event.name ? safeName(event.name) : "A file";
-      if (line) line.fail(event.reason);
-      else log.note(`${what} was not received: ${event.reason}.`, "warning");
-    }
+    if (event.type === "received" && event.key === null) this.#keyIsRight();
+    this.#transfers.on(event);
+    if (event.type === "offered" || event.type === "received") this.#views.room.unread();
+  }
+
+  #keyIsRight() {
+    if (this.#keyFits) return;
+    this.#keyFits = true;
+    this.#views.room.alert("");
   }
 
   /** @param {{code: string, reason: string}} event */
@@ -302,10 +227,6 @@ export class Room {
     if (code === "left") return;
     const { title, text, button } = this.ending;
     this.#views.room.ended(title, text, button);
-  }
-
-  #people() {
-    this.#views.panel.people(this.#roster, this.place.label, this.#roster.others());
   }
 
   /** @param {string} roomId */

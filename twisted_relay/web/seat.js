@@ -2,6 +2,7 @@
 /** The seat of this tab in a room, kept so that a reload takes it back. It ends with the tab. */
 
 import { fromBase64, toBase64Url } from "./base64.js";
+import { KEY_BYTES } from "./cipher.js";
 import { isObject, textOf } from "./frames.js";
 
 const NAME = "twisted-relay seat";
@@ -39,12 +40,13 @@ export function loadSeat(relay) {
       label: textOf(label),
       nextToken: textOf(nextToken),
     };
-    if (!place.roomId || !place.nextToken) return null;
+    const key = fromBase64(textOf(value.key));
+    if (!place.roomId || !place.nextToken || key.length !== KEY_BYTES) return null;
     const waiting = Array.isArray(value.unacknowledged) ? value.unacknowledged : [];
     const unacknowledged = waiting
       .filter(isObject)
       .map((message) => ({ id: textOf(message.id), sealed: textOf(message.sealed) }));
-    return { relay, place, key: fromBase64(textOf(value.key)), unacknowledged };
+    return { relay, place, key, unacknowledged };
   } catch {
     return null;
   }

@@ -2,7 +2,8 @@
 /** The messages of a room, as they come. */
 
 import { byId, element, sizeText } from "./dom.js";
-import { isPicture, isPictureType, safeName } from "./media.js";
+import { safeName } from "./media.js";
+import { fileBody } from "./view-file.js";
 
 const KEPT = 1000; // lines; older ones go, and their pictures with them
 const COLOURS = 6;
@@ -22,9 +23,9 @@ const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-d
 export class LogView {
   #log = byId("log");
   #newest = byId("newest");
-  /** @type {Map<string, HTMLElement>} where the state of a message of ours stands */
-  #states = new Map();
-  /** @type {Map<HTMLElement, string[]>} blob URLs by line */
+  /** @type {Map<string, HTMLElement>} messages of ours, by id */
+  #ours = new Map();
+  /** @type {Map<HTMLElement, string>} blob URLs by line */
   #blobs = new Map();
   /** @type {{line: HTMLElement, text: string, times: number} | null} */
   #lastNote = null;
@@ -42,32 +43,43 @@ export class LogView {
   /**
    * @param {Author} author
    * @param {string} text
-   * @param {{id: string, state: string} | null} sending for messages of ours
    */
-  text(author, text, sending = null) {
-    const body = element("p", { class: "text", dir: "auto" }, ...withLinks(text));
-    const line = this.#message(author, body);
-    if (!sending) return;
-    const state = element("span", { class: "state" }, sending.state);
-    line.querySelector(".head")?.append(state);
-    this.#states.set(sending.id, state);
-  }
-
-  /** @param {string} id */
-  has(id) {
-    return this.#states.has(id);
+  text(author, text) {
+    return this.#message(author, textBody(text));
   }
 
   /**
+   * A message of ours that is on its way. It stays last until its place among the others' is known.
+   * @param {Author} author
+   * @param {string} text
+   * @param {string} id
+   */
+  pending(author, text, id) {
+    const line = this.#message(author, textBody(text), true);
+    line.querySelector(".head")?.append(element("span", { class: "state" }, "sending…"));
+    this.#ours.set(id, line);
+  }
+
+  /**
+   * The fate of a message of ours is known.
    * @param {string} id
    * @param {string} state for people, like "sent"
    * @param {boolean} [bad]
+   * @returns {boolean} whether the message is here
    */
-  state(id, state, bad = false) {
-    const place = this.#states.get(id);
-    if (!place) return;
+  settle(id, state, bad = false) {
+    const line = this.#ours.get(id);
+    const place = line?.querySelector(".state");
+    if (!line || !place) return false;
     place.textContent = state;
     place.classList.toggle("bad", bad);
+    line.classList.remove("pending");
+    // After a return the relay's order may differ from the one in which we said them.
+    const waiting = this.#log.querySelector(".pending");
+    if (waiting && waiting.compareDocumentPosition(line) & Node.DOCUMENT_POSITION_FOLLOWING) {
+      waiting.before(line);
+    }
+    return true;
   }
 
   /**
@@ -77,7 +89,7 @@ export class LogView {
    */
   note(text, kind = "plain") {
     const last = this.#lastNote;
-    if (last && last.text === text && last.line === this.#log.lastElementChild) {
+    if (last && last.text === text && !last.line.nextElementSibling && last.line.isConnected) {
       last.times += 1;
       last.line.textContent = `${text} (${last.times} times)`;
       return;
@@ -105,10 +117,7 @@ export class LogView {
         bar.value = bytes;
         detail.textContent = `${label}, ${sizeText(bytes)} of ${sizeText(size)}`;
       },
-      done: (finalName, mime, content) => {
-        body.replaceWith(this.#content(line, author, finalName, mime, content));
-        this.#keepEnd();
-      },
+      done: (whole, mime, content) => this.#put(line, body, author, whole, mime, content),
       fail: (reason) => {
         const failed = `${shown} was not ${author.own ? "sent" : "received"}: ${reason}.`;
         body.replaceChildren(element("p", { class: "detail bad" }, failed));
@@ -126,14 +135,13 @@ export class LogView {
   content(author, name, mime, content) {
     const body = element("div", { class: "file" });
     const line = this.#message(author, body);
-    body.replaceWith(this.#content(line, author, name, mime, content));
-    this.#keepEnd();
+    this.#put(line, body, author, name, mime, content);
   }
 
   clear() {
     for (const line of this.#log.children) this.#release(/** @type {HTMLElement} */ (line));
     this.#log.replaceChildren();
-    this.#states.clear();
+    this.#ours.clear();
     this.#newest.hidden = true;
   }
 
@@ -145,44 +153,34 @@ export class LogView {
 
   /**
    * @param {HTMLElement} line
+   * @param {HTMLElement} body of the line, replaced
    * @param {Author} author
    * @param {string} name
    * @param {string} mime
    * @param {Uint8Array<ArrayBuffer>} content
    */
-  #content(line, author, name, mime, content) {
-    const picture = isPicture(mime, content);
-    // A blob of an inert type: whatever the content is, the browser will not run it here.
-    const type = picture ? mime : "application/octet-stream";
-    const url = URL.createObjectURL(new Blob([content], { type }));
-    this.#blobs.set(line, [...(this.#blobs.get(line) ?? []), url]);
-    const shown = safeName(name);
-    const save = element("a", { class: "button", href: url, download: shown }, `Save ${shown}`);
-    const body = element("div", { class: "file" });
-    if (picture) {
-      const alt = `Picture from ${author.own ? "you" : author.name}: ${shown}`;
-      const image = element("img", { src: url, alt });
-      image.addEventListener("load", () => this.#keepEnd());
-      image.addEventListener("error", () => image.replaceWith("This picture cannot be shown."));
-      body.append(image);
-    } else if (isPictureType(mime)) {
-      body.append(element("p", { class: "detail bad" }, "This says it is a picture, and is none."));
-    }
-    body.append(element("p", { class: "detail" }, save, ` ${sizeText(content.length)}`));
-    return body;
+  #put(line, body, { own, name: sender }, name, mime, content) {
+    const { shown, url } = fileBody(own ? "you" : sender, name, mime, content, () =>
+      this.#keepEnd(),
+    );
+    this.#blobs.set(line, url);
+    body.replaceWith(shown);
+    this.#keepEnd();
   }
 
   /**
    * @param {Author} author
    * @param {HTMLElement} body
+   * @param {boolean} [pending]
    */
-  #message({ memberId, name, own }, body) {
+  #message({ memberId, name, own }, body, pending = false) {
     const now = new Date();
     const time = element("time", { datetime: now.toISOString() }, clock.format(now));
     const who = element("bdi", { class: "name" }, own ? "You" : name);
     const head = element("p", { class: "head" }, who, " ", time, " ");
     const line = element("article", { class: own ? "line own" : "line" }, head, body);
     if (!own) line.classList.add(`member-${colourOf(memberId)}`);
+    if (pending) line.classList.add("pending");
     this.#add(line, own);
     return line;
   }
@@ -193,7 +191,8 @@ export class LogView {
    */
   #add(line, show = false) {
     const follow = show || this.#atEnd();
-    this.#log.append(line);
+    const waiting = line.classList.contains("pending") ? null : this.#log.querySelector(".pending");
+    this.#log.insertBefore(line, waiting);
     while (this.#log.childElementCount > KEPT) {
       const oldest = /** @type {HTMLElement} */ (this.#log.firstElementChild);
       this.#release(oldest);
@@ -215,9 +214,14 @@ export class LogView {
 
   /** @param {HTMLElement} line */
   #release(line) {
-    for (const url of this.#blobs.get(line) ?? []) URL.revokeObjectURL(url);
+    URL.revokeObjectURL(this.#blobs.get(line) ?? "");
     this.#blobs.delete(line);
   }
+}
+
+/** @param {string} text */
+function textBody(text) {
+  return element("p", { class: "text", dir: "auto" }, ...withLinks(text));
 }
 
 /** @param {string} memberId */

@@ -29,7 +29,7 @@ export class PanelView {
     const share = byId("share");
     share.hidden = !("share" in navigator);
     share.addEventListener("click", () => {
-      navigator.share({ url: this.#link.value }).catch(() => undefined); // the person thought better
+      navigator.share({ url: this.#link.value }).catch(() => undefined); // they decided otherwise
     });
   }
 

@@ -1,0 +1,81 @@
+// @ts-check
+/** Who is in the room, shown: the count, the names, and who comes and goes. */
+
+import { Roster, readNotice } from "./roster.js";
+
+export class People {
+  #log;
+  #panel;
+  #roster = new Roster();
+  #name = "";
+  #expectsOwnNotice = false;
+
+  /**
+   * @param {import("./view-log.js").LogView} log
+   * @param {import("./view-panel.js").PanelView} panel
+   */
+  constructor(log, panel) {
+    this.#log = log;
+    this.#panel = panel;
+  }
+
+  /** The relay will tell everybody, us too, that we came: that is no news to us. */
+  expectOwnNotice() {
+    this.#expectsOwnNotice = true;
+  }
+
+  /**
+   * @param {import("./events.js").Place} place ours
+   * @param {number} participants
+   * @param {number} max
+   */
+  joined({ memberId, label }, participants, max) {
+    this.#name = label;
+    this.#roster.me = memberId;
+    this.#roster.heard(memberId, label);
+    this.count(participants, max);
+  }
+
+  /**
+   * @param {number} participants
+   * @param {number} max
+   */
+  count(participants, max) {
+    Object.assign(this.#roster, { participants, max });
+    this.#show();
+  }
+
+  /** @param {string} text a line of the relay about the room */
+  notice(text) {
+    const notice = readNotice(text);
+    if (!notice) {
+      this.#log.note(text);
+      return;
+    }
+    const { came, name } = notice;
+    if (came && this.#expectsOwnNotice) {
+      this.#expectsOwnNotice = false; // the first one after we joined is about us
+      return;
+    }
+    if (came) this.#roster.came(name);
+    else this.#roster.went(name);
+    this.#log.note(came ? `${name} came in.` : `${name} left.`);
+    this.#show();
+  }
+
+  /**
+   * A member says or sends something.
+   * @param {string} memberId
+   * @param {string} claimed the name that the member gives itself
+   * @returns {import("./view-log.js").Author}
+   */
+  author(memberId, claimed) {
+    const name = this.#roster.heard(memberId, claimed);
+    this.#show();
+    return { memberId, name, own: false };
+  }
+
+  #show() {
+    this.#panel.people(this.#roster, this.#name, this.#roster.others());
+  }
+}
