@@ -79,7 +79,7 @@ setup(
     },
     entry_points={
         "console_scripts": [
-            "relay-chat=twisted_relay.client.chat:main",
+            "relay-chat=twisted_relay.chat.main:main",
             "relay-doctor=twisted_relay.doctor.command:main",
         ]
     },

@@ -30,8 +30,15 @@ ALLOWED = {
     | {"twisted_relay.core", "twisted_relay.engine"},
 }
 FORBIDDEN = {
-    "shell": {"twisted_relay.client", "twisted_relay.doctor", "twisted_relay.tap"},
+    "shell": {
+        *("twisted_relay.chat", "twisted_relay.client", "twisted_relay.doctor"),
+        "twisted_relay.tap",
+    },
     "client": {
+        *("twisted_relay.engine", "twisted_relay.shell", "twisted_relay.doctor"),
+        *("twisted_relay.chat", "twisted_relay.tap"),
+    },
+    "chat": {
         *("twisted_relay.engine", "twisted_relay.shell", "twisted_relay.doctor"),
         "twisted_relay.tap",
     },
@@ -164,6 +171,9 @@ def test_inner_rings_install_no_reactor_either() -> None:
         ("twisted_relay.shell.x", "from twisted_relay.client import chat"),
         ("twisted_relay.client.x", "from ..engine.relay import Relay"),
         ("twisted_relay.client.x", "import twisted_relay.shell.service"),
+        ("twisted_relay.client.x", "from ..chat.main import main"),
+        ("twisted_relay.chat.x", "from ..engine.relay import Relay"),
+        ("twisted_relay.shell.x", "from ..chat import qr"),
         ("twisted_relay.doctor.x", "from twisted_relay.engine.health import health"),
         ("twisted_relay.doctor.x", "from twisted_relay.shell import memory"),
     ],

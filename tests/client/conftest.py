@@ -11,7 +11,6 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
-from tests.client.relay_chats import run, sit_down  # noqa: F401 - fixtures of relay-chat's tests
 from tests.system.conftest import _common, relay, start_relay  # noqa: F401
 from twisted_relay.client import Conversation, RoomCipher
 

@@ -7,8 +7,8 @@ import attrs
 
 from . import media
 from .cipher import Cipher, CipherError
-from .downloads import safe_name
 from .events import Media
+from .file_names import safe_name
 from .happenings import (
     FileFailed,
     FileOffered,

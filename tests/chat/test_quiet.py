@@ -1,0 +1,92 @@
+"""relay-chat --quiet in shell pipelines: input to room, room to output, and nothing more."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+
+from tests.chat.processes import CHAT, LINK, PATIENCE, ROOT, Start, environment
+from tests.system.conftest import RelayProcess
+
+CHAT_WORDS = shlex.join(CHAT)
+
+
+def shell(script: str) -> subprocess.CompletedProcess[str]:
+    """Run a pipeline as somebody at a prompt would; its status is that of its last part."""
+    return subprocess.run(
+        ["/bin/sh", "-c", script],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        env=environment(),
+        cwd=ROOT,
+        timeout=PATIENCE,
+        check=False,
+    )
+
+
+def test_creating_prints_the_link_alone_on_standard_error(relay: RelayProcess, run: Start) -> None:
+    ann = run("--quiet", f"ws://127.0.0.1:{relay.port}/ws")
+    ann.notes.link()
+    ann.end_input()
+    assert ann.exit_code() == 0
+    assert LINK.fullmatch(str(ann.notes).strip())
+    assert str(ann.out) == ""
+
+
+def test_a_pipeline_into_the_room_and_one_out_of_it(relay: RelayProcess, run: Start) -> None:
+    ann = run(f"ws://127.0.0.1:{relay.port}/ws", "--name", "Ann")
+    link = ann.out.link()
+    read_end, write_end = os.pipe()
+    head = subprocess.Popen(["head", "-n", "3"], stdin=read_end, stdout=subprocess.PIPE)
+    listener = run(
+        *("--quiet", "--stay", "--name", "ear", link), stdin=subprocess.DEVNULL, stdout=write_end
+    )
+    os.close(read_end)
+    os.close(write_end)
+    ann.notes.next("with the name ear")
+    said = shell(
+        f"printf 'one\\n/words\\n\\ttwo \\033[2J\\n' | {CHAT_WORDS} --quiet --name log "
+        f"{shlex.quote(link)}"
+    )
+    assert (said.returncode, said.stdout, said.stderr) == (0, "", "")
+    ann.notes.next("log has left the chat")
+    assert listener.process.poll() is None, "it stays, though it has no input"
+    heard, _ = head.communicate(timeout=PATIENCE)
+    assert heard == b"log: one\nlog: /words\nlog: \ttwo \\x1b[2J\n"
+    ann.type("nobody reads this")
+    ann.notes.next("ear has left the chat")
+    assert listener.exit_code() == 0, "a broken pipe is no error"
+    assert str(listener.notes) == ""
+
+
+def test_the_link_from_the_first_line_of_input_is_in_no_process_list(
+    relay: RelayProcess, run: Start
+) -> None:
+    ann = run("--quiet", f"ws://127.0.0.1:{relay.port}/ws")
+    link = ann.notes.link()
+    script = f"printf '%s\\nfirst\\nlast' {shlex.quote(link)} | {CHAT_WORDS} --quiet -"
+    assert shell(script).returncode == 0
+    ann.out.next(r"^P2: first\nP2: last\n")
+
+
+def test_closed_streams_are_no_trouble(relay: RelayProcess, run: Start) -> None:
+    ann = run("--quiet", f"ws://127.0.0.1:{relay.port}/ws")
+    link = shlex.quote(ann.notes.link())
+    assert shell(f"{CHAT_WORDS} --quiet {link} <&-").returncode == 0
+    said = shell(f"echo heard | {CHAT_WORDS} {link} >&- 2>&-")
+    assert (said.returncode, said.stdout, said.stderr) == (0, "", "")
+    ann.out.next("heard")
+
+
+def test_a_long_line_without_an_end_is_cut_and_arrives_whole(
+    relay: RelayProcess, run: Start
+) -> None:
+    ann = run("--quiet", f"ws://127.0.0.1:{relay.port}/ws")
+    link = shlex.quote(ann.notes.link())
+    code = f"{shlex.quote(sys.executable)} -c 'print(chr(252) * 90_001, end=chr(33))'"
+    assert shell(f"{code} | {CHAT_WORDS} --quiet {link}").returncode == 0
+    ann.out.next("!\n")
+    assert str(ann.out).replace("P2: ", "").replace("\n", "") == "ü" * 90_001 + "!"

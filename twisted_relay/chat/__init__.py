@@ -1,0 +1,1 @@
+"""relay-chat: an encrypted chat in a terminal, on the client library."""
