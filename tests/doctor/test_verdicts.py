@@ -629,18 +629,3 @@ def test_each_chapter_is_there(chapter: str) -> None:
         for title in titles
     }
     assert not anchor or anchor in anchors
-
-
-def test_each_check_has_its_row_in_the_documentation() -> None:
-    page = (ROOT / "docs/relay-doctor.md").read_text(encoding="utf-8")
-    missing = [name for name in CHECKS if f"| `{name}` |" not in page]
-    assert not missing
-
-
-CHECKS = (
-    *("live", "ready", "proxy-trust", "instance", *probes.NAMES),
-    *("websocket", "subprotocol", "ping", "clock", "room", "secret-in-use"),
-    *(*tls.NAMES, *redis_verdicts.NAMES, *load.NAMES, files.NAME),
-    *("settings", "secret", "old-secrets", "env-file", "tls-files", "trust-proxy"),
-    *("origins", "cors"),
-)
