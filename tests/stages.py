@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import secrets
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pytest
 from real_redis import RealRedis
 
 from tests.commands import ROOT, Command, run
@@ -21,16 +23,19 @@ class Stage:
     """A running relay, its Redis, and the folder that an operator is in."""
 
     def __init__(self, folder: Path, **settings: object) -> None:
-        self.redis = RealRedis(config={"maxmemory": "256mb", "maxmemory-policy": "noeviction"})
         folder.mkdir()
         self.folder = folder
+        self.redis = RealRedis(config={"maxmemory": "256mb", "maxmemory-policy": "noeviction"})
         for name in ("etc", "compose.yaml"):
             (folder / name).symlink_to(ROOT / name)
         shared = {"JOIN_TOKEN_SECRET": secrets.token_urlsafe(48), "REDIS_URL": self.redis.url}
         (folder / ".env").write_text("".join(f"{k}={v}\n" for k, v in shared.items()))
         (folder / ".env").chmod(0o600)
-        self.relay = RelayProcess(folder, **_NAMED | shared | settings)
-        poll(lambda: self.relay.ready, "ready")
+        try:
+            self.relay = RelayProcess(folder, **_NAMED | shared | settings)
+        except BaseException:
+            self.redis.stop()
+            raise
 
     def paste(self, command: Command, kind: str = "text") -> None:
         """Run a command here, and compare what it prints."""
@@ -46,10 +51,28 @@ class Stage:
         self.redis.stop()
 
 
-def well(folder: Path) -> Stage:
+@dataclasses.dataclass
+class Scene:
+    """What a relay is started with, and what then happens to it."""
+
+    play: Callable[[Stage], None]
+    settings: dict[str, object] = dataclasses.field(default_factory=dict)
+
+
+@contextlib.contextmanager
+def on(scene: Scene, folder: Path) -> Iterator[Stage]:
+    """A stage on which the scene has been played."""
+    stage = Stage(folder, **scene.settings)
+    try:
+        poll(lambda: stage.relay.ready, "ready")
+        scene.play(stage)
+        yield stage
+    finally:
+        stage.stop()
+
+
+def _well(stage: Stage) -> None:
     """Two people in a room who talk, one who has gone, and one who is lost."""
-    # Nobody here answers pings.
-    stage = Stage(folder, WS_PING_INTERVAL_MS=3_600_000)
     room_id, members = stage.relay.room(2)
     for member in members:
         member.say(room_id)
@@ -57,49 +80,32 @@ def well(folder: Path) -> Stage:
     stage.relay.connect().leave_cleanly()
     stage.relay.connect().abort()
     poll(lambda: stage.figure("ws_disconnections") == 2, "the end of two connections")
-    # A ping of Redis' has been measured, and the loop's first look at the clock is over.
     poll(lambda: stage.figure("redis_latency_seconds_count") >= 1, "a ping")
     poll(lambda: stage.figure("event_loop_lag_seconds_count") >= 1, "a look at the clock")
-    return stage
 
 
-def rejections(folder: Path) -> Stage:
+def _rejections(stage: Stage) -> None:
     """More connections from one address than it may have."""
-    stage = Stage(folder, MAX_CONNS_PER_IP=2)
-    refused = 0
-    for _ in range(5):
-        try:
+    for _ in range(2):
+        stage.relay.connect()
+    for _ in range(3):
+        with pytest.raises(Refused):
             stage.relay.connect()
-        except Refused:
-            refused += 1
-    assert refused == 3
-    return stage
 
 
-def redis_gone(folder: Path) -> Stage:
+def _redis_gone(stage: Stage) -> None:
     """Redis has been killed."""
-    stage = Stage(folder, REDIS_COMMAND_TIMEOUT_MS=300)
     stage.redis.kill()
     poll(lambda: not stage.relay.ready, "the outage")
     poll(lambda: stage.figure("redis_reconnect_attempts") >= 1, "an attempt to reconnect")
-    return stage
 
 
-def memory_short(folder: Path) -> Stage:
-    """A limit that any Python process is above."""
-    return Stage(folder, MEMORY_LIMIT_MB=16)
+def _nothing(stage: Stage) -> None:
+    """The settings are enough."""
 
 
-def drops(folder: Path) -> Stage:
+def _drops(stage: Stage) -> None:
     """One who does not read, one who says too much, one who does not answer pings."""
-    stage = Stage(
-        folder,
-        SLOW_CONSUMER_BUFFER_THRESHOLD=65536,
-        WS_PING_INTERVAL_MS=1500,
-        WS_PING_TIMEOUT_MS=1000,
-        MAX_MSGS_PER_10S=1000,
-        MAX_BYTES_PER_10S=1_000_000_000,
-    )
     stage.relay.connect()  # and never reads again
     flooder = stage.relay.connect()
     with contextlib.suppress(OSError):
@@ -125,12 +131,10 @@ def drops(folder: Path) -> Stage:
     poll(overwhelmed, "slow_consumer")
     for reason in ("rate_limit", "ping_timeout"):
         poll(lambda reason=reason: ended(reason), reason)
-    return stage
 
 
-def slow(folder: Path) -> Stage:
+def _slow(stage: Stage) -> None:
     """The loop has stood still for a while."""
-    stage = Stage(folder)
     poll(lambda: stage.figure("event_loop_lag_seconds_count") >= 1, "a look at the clock")
     before = stage.figure("event_loop_lag_seconds_count")
     stage.relay.freeze()
@@ -138,33 +142,32 @@ def slow(folder: Path) -> Stage:
     time.sleep(1.2)
     stage.relay.thaw()
     poll(lambda: stage.figure("event_loop_lag_seconds_count") > before, "a late look")
-    return stage
 
 
-def stopped(folder: Path) -> Stage:
+def _stopped(stage: Stage) -> None:
     """Nobody listens any more."""
-    stage = Stage(folder)
     stage.relay.stop()
-    return stage
 
 
+#: Nobody here answers pings.
+WELL = Scene(_well, {"WS_PING_INTERVAL_MS": 3_600_000})
 #: What each chapter of the runbook is about.
-TROUBLE: dict[str, Callable[[Path], Stage]] = {
-    "High connection rejections": rejections,
-    "Redis connection failures": redis_gone,
-    "High memory": memory_short,
-    "Connection drops": drops,
-    "Slow performance": slow,
+TROUBLE = {
+    "High connection rejections": Scene(_rejections, {"MAX_CONNS_PER_IP": 2}),
+    "Redis connection failures": Scene(_redis_gone, {"REDIS_COMMAND_TIMEOUT_MS": 300}),
+    # Any Python process is above that.
+    "High memory": Scene(_nothing, {"MEMORY_LIMIT_MB": 16}),
+    "Connection drops": Scene(
+        _drops,
+        {
+            "SLOW_CONSUMER_BUFFER_THRESHOLD": 65536,
+            "WS_PING_INTERVAL_MS": 1500,
+            "WS_PING_TIMEOUT_MS": 1000,
+            "MAX_MSGS_PER_10S": 1000,
+            "MAX_BYTES_PER_10S": 1_000_000_000,
+        },
+    ),
+    "Slow performance": Scene(_slow),
 }
 #: Chapters whose commands are for such a state alone.
-ONLY: dict[str, Callable[[Path], Stage]] = {"Emergency shutdown": stopped}
-
-
-@contextlib.contextmanager
-def on(make: Callable[[Path], Stage], folder: Path) -> Iterator[Stage]:
-    """A stage for a while."""
-    stage = make(folder)
-    try:
-        yield stage
-    finally:
-        stage.stop()
+ONLY = {"Emergency shutdown": Scene(_stopped)}

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands import PAGES, ROOT, TOOLS, Command, all_commands, chapter, pattern, queries
-from tests.stages import TROUBLE, Stage, on, well
+from tests.stages import TROUBLE, WELL, Stage, on
 from twisted_relay.core.settings import load_settings
 from twisted_relay.core.settings_table import SETTINGS
 from twisted_relay.engine.metrics import (
@@ -166,7 +166,7 @@ def runnable(page: str) -> list[Command]:
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    with on(well, tmp_path_factory.mktemp("well") / "relay") as made:
+    with on(WELL, tmp_path_factory.mktemp("well") / "relay") as made:
         yield made
 
 

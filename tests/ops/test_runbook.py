@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.commands import PAGES, Command, all_commands, queries, run
-from tests.stages import ONLY, TROUBLE, Stage, on, well
+from tests.stages import ONLY, TROUBLE, WELL, Stage, on
 from tests.test_runbook import NOT_RUN
 
 HERE = [c for c in all_commands() if c.fenced and c.text not in NOT_RUN]
@@ -22,7 +22,7 @@ BAD = [c for c in HERE if "text bad" in c.prints]
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    with on(well, tmp_path_factory.mktemp("well") / "relay") as made:
+    with on(WELL, tmp_path_factory.mktemp("well") / "relay") as made:
         yield made
 
 
