@@ -40,6 +40,8 @@ def no_relay() -> Iterator[int]:
     """The port of a web server of another kind."""
 
     class Page(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
         def do_GET(self) -> None:
             self.send_error(404)
 
@@ -66,6 +68,7 @@ def test_who_cannot_get_in_is_told_why(
         nobody = closed.getsockname()[1]
     room, _ = relay.room(3)
     waiting = run(f"ws://127.0.0.1:{mute}/ws")
+
     trials = {
         "nobody listens there (connection refused)": run(f"ws://127.0.0.1:{nobody}/ws"),
         "nobody listens there (connection refused) ": run(link(nobody)),
@@ -171,7 +174,7 @@ async def test_a_message_that_the_relay_refuses_is_named(fake_relay: Any, run: S
         (["ws://a", "https://a/#k=" + "A" * 43], "not a whole invite"),
         (["#k=" + "A" * 43 + "&roomId=AAAAAAAA"], "names no host: give the relay's address"),
         (["ws://a", "--ca-file", "/no/such"], "cannot read /no/such: no such file or directory"),
-        (["ws://a", "--ca-file", __file__], "there is no certificate in"),
+        (["ws://a", "--ca-file", "{none}"], "there is no certificate in"),
         (["ws://a", "--ca-file", "{damaged}"], "a certificate in .* is damaged"),
         (["ws://a", "--downloads", "/dev/null"], "/dev/null is not a folder"),
         (["ws://a", "--downloads", "/proc/x"], "cannot make the folder /proc/x: "),
@@ -180,10 +183,11 @@ async def test_a_message_that_the_relay_refuses_is_named(fake_relay: Any, run: S
 def test_bad_use_is_one_line_and_two(
     arguments: list[str], words: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    damaged = tmp_path / "damaged.pem"
-    damaged.write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+    places = {f"{{{name}}}": tmp_path / name for name in ("damaged", "none")}
+    places["{none}"].write_text("no certificate\n")
+    places["{damaged}"].write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
     with pytest.raises(SystemExit) as ended:
-        main([damaged.as_posix() if word == "{damaged}" else word for word in arguments])
+        main([str(places.get(word, word)) for word in arguments])
     lines = capsys.readouterr().err.strip().splitlines()
     assert ended.value.code == 2
     assert re.search(words, lines[-1])

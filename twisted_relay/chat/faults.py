@@ -18,6 +18,7 @@ _REFUSALS = {
     "ERR_CIPHERTEXT_TOO_LARGE": "too long for this relay",
     "ERR_MEDIA_TOO_LARGE": "the file is too large for this relay",
 }
+_HANDSHAKE = "the relay closed the connection during the handshake"
 _ENDS = {
     "replaced": "another client has taken your seat",
     "closed": "the relay has closed the connection",
@@ -37,6 +38,8 @@ def sentence(fault: BaseException) -> str:
     if http := _STATUS.fullmatch(str(fault)):
         status = http[1] or http[2]
         return f"{_ANSWERS.get(status, 'there is no relay at this address')} (HTTP {status})"
+    if str(fault) == _HANDSHAKE:
+        return "what is at this address does not answer as a relay does"
     if isinstance(fault, Refused):
         words = _REFUSALS.get(fault.code)
         return f"{words} ({fault.code})" if words else str(fault)

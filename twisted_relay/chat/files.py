@@ -39,9 +39,7 @@ def read_file(path: str) -> tuple[str, bytes]:
         raise NoFile(f"cannot read {path}: {reason(fault)}") from fault
     size = max(status.st_size, len(content))
     if size > MAX_FILE_BYTES:
-        raise NoFile(
-            f"{path} is too large: {size_of(size)}, and {size_of(MAX_FILE_BYTES)} is the most"
-        )
+        raise NoFile(f"{path} is too large: {size_of(size)}, and 10 MiB is the most")
     if not content:
         raise NoFile(f"{path} is empty")
     return os.path.basename(path), content
