@@ -234,8 +234,8 @@ def span(data: bytes) -> None:
             subject.hold()
             subject.flush()
             subject.release()
-    assert len(subject._heard) <= len(sequences)
-    assert len(subject._roster._gone) <= 256
+    assert len(subject._incoming) <= len(sequences)
+    assert len(subject._attendance._roster._gone) <= 256
 
 
 _READERS = (

@@ -150,8 +150,8 @@ class Place:
 
     async def caught_up(self) -> None:
         """Wait until all that has been said here by now has come back."""
-        mark = self.span.mark
-        while not (self._is_forgotten or self.span.has_come_back(mark)):
+        mark = self.span.outgoing.mark
+        while not (self._is_forgotten or self.span.outgoing.has_come_back(mark)):
             await self._until_caught_up.wait()
 
     def settles_in(self, seconds: float) -> None:
