@@ -10,13 +10,15 @@ import os
 import queue
 import re
 import signal
+import struct
 import subprocess
 import sys
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -24,14 +26,17 @@ import pytest
 from tests.ops.conftest import ROOT, find_program
 from tests.system.conftest import RelayProcess
 
+if TYPE_CHECKING:
+    from tests.ops.browser.tab import Tab
+
 PATIENCE = 15.0
 """Seconds, for a busy machine; nothing waits for that long where all is well."""
 SHOTS = ROOT / "build/screenshots"
 FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-    # Whatever a page may try, no name leads anywhere.
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+    # No name leads anywhere, but one: to this machine, as by a name in DNS.
+    "--host-resolver-rules=MAP lan.example 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 )
 #: In every document, before its own scripts.
 WATCH = """addEventListener('securitypolicyviolation', (event) =>
@@ -43,10 +48,11 @@ def browser() -> Iterator[Any]:
     """Chromium, headless."""
     program = find_program("chromium", "the package chromium")
     try:
-        from playwright.sync_api import sync_playwright
+        from playwright.sync_api import expect, sync_playwright
     except ImportError:
         pytest.fail("playwright is missing; `make test-ops` installs it")
     with sync_playwright() as driver:
+        expect.set_options(timeout=PATIENCE * 1000)
         started = driver.chromium.launch(executable_path=program, headless=True, args=[*FLAGS])
         yield started
         started.close()
@@ -59,10 +65,11 @@ class Watch:
         self._hosts = {f"127.0.0.1:{port}"}
         self._expected: list[str] = []
         self.faults: list[str] = []
+        self.asked: list[str] = []
 
-    def also(self, port: int) -> None:
-        """Allow another relay."""
-        self._hosts.add(f"127.0.0.1:{port}")
+    def also(self, host: str) -> None:
+        """Allow another host and port."""
+        self._hosts.add(host)
 
     def expect(self, pattern: str) -> None:
         """Allow what the test brings about: browsers write failed requests to the console."""
@@ -83,6 +90,7 @@ class Watch:
             self.faults.append(f"console: {message.text} ({message.location.get('url', '')})")
 
     def _asked(self, url: str) -> None:
+        self.asked.append(url)
         parts = urlsplit(url)
         if parts.scheme not in ("blob", "data", "about") and parts.netloc not in self._hosts:
             self.faults.append(f"asked another host: {parts.netloc}")
@@ -90,6 +98,13 @@ class Watch:
     def check(self) -> None:
         left = [f for f in self.faults if not any(re.search(e, f) for e in self._expected)]
         assert left == []
+
+
+def _tab(context: Any, base: str) -> Tab:
+    # Late: where playwright is missing, `browser` says so.
+    from tests.ops.browser.tab import Tab
+
+    return Tab(context.new_page(), base)
 
 
 class Browsing:
@@ -103,8 +118,8 @@ class Browsing:
         self.watch = Watch(relay.port)
         self.base = f"http://127.0.0.1:{relay.port}"
 
-    def person(self, **options: Any) -> Any:
-        """A browser of its own, with one empty tab."""
+    def person(self, **options: Any) -> Tab:
+        """Somebody with a browser of their own, and one empty tab in it."""
         chosen = {
             "accept_downloads": True,
             "color_scheme": "light",
@@ -117,7 +132,11 @@ class Browsing:
         context.set_default_timeout(PATIENCE * 1000)
         self._contexts.append(context)
         self.watch.follow(context)
-        return context.new_page()
+        return _tab(context, self.base)
+
+    def another(self, tab: Tab) -> Tab:
+        """One more tab in the same browser."""
+        return _tab(tab.page.context, self.base)
 
     def keep_pictures(self) -> None:
         """Leave what every tab shows at the end in build/screenshots."""
@@ -154,7 +173,7 @@ def browse(
     def start(relay: RelayProcess | None = None, **settings: object) -> Browsing:
         if relay is None and settings:
             relay = start_relay(**{"WEB_CLIENT": "true"} | settings)
-        name = request.node.name.removeprefix("test_")
+        name = re.sub(r"\W+", "-", request.node.name.removeprefix("test_")).strip("-")
         made.append(Browsing(browser, relay or common_relay, SHOTS, name))
         return made[-1]
 
@@ -172,7 +191,7 @@ class Terminal:
     def __init__(self, *arguments: str, folder: Path) -> None:
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "twisted_relay.client", *arguments],
+            [sys.executable, "-m", "twisted_relay.chat", *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -200,17 +219,17 @@ class Terminal:
         self.process.stdin.write(f"{text}\n".encode())
         self.process.stdin.flush()
 
-    def hears(self, part: str) -> str:
+    def hears(self, part: str, within: float = PATIENCE) -> str:
         """The next line that holds ``part``, of what is said; others before it are passed over."""
-        return self._next(self.said, part)
+        return self._next(self.said, part, within)
 
-    def notes(self, part: str) -> str:
+    def notes(self, part: str, within: float = PATIENCE) -> str:
         """The same of what the program itself has to say."""
-        return self._next(self.noted, part)
+        return self._next(self.noted, part, within)
 
-    def _next(self, lines: queue.Queue[str], part: str) -> str:
+    def _next(self, lines: queue.Queue[str], part: str, within: float) -> str:
         passed: list[str] = []
-        ends = time.monotonic() + PATIENCE
+        ends = time.monotonic() + within
         while (left := ends - time.monotonic()) > 0:
             try:
                 line = lines.get(timeout=left)
@@ -247,3 +266,31 @@ def terminal(tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
     yield start
     for each in started:
         each.stop()
+
+
+def make_png(width: int, height: int, noise: bool = False) -> bytes:
+    """A picture: colours that run into each other, or ones that no compression makes smaller."""
+    rows = []
+    for y in range(height):
+        row = (
+            os.urandom(3 * width)
+            if noise
+            else bytes(
+                channel
+                for x in range(width)
+                for channel in (255 * x // width, 120 + 100 * y // height, 255 - 200 * y // height)
+            )
+        )
+        rows.append(b"\0" + row)
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(b"".join(rows))), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in parts
+    )
+
+
+@pytest.fixture(scope="session")
+def png() -> Callable[..., bytes]:
+    """Makes pictures."""
+    return make_png

@@ -24,7 +24,8 @@ class OldClient:
         self._room_id, self._name = room_id, name
         self._cipher = AESGCM(from_b64url(key))
         self.client: Client = relay.connect()
-        self.client.join(room_id, relay.http_token(room_id), label=name)
+        joined = self.client.join(room_id, relay.http_token(room_id), label=name)
+        self._member_id = joined["memberId"]
 
     def _seal(self, plain: bytes, context: str) -> str:
         nonce = os.urandom(12)
@@ -55,8 +56,9 @@ class OldClient:
 
     def hears(self) -> dict[str, Any]:
         """The next message of another, decrypted."""
-        sealed = self.client.until("APP_MSG")["body"]["ciphertextB64"]
-        found: dict[str, Any] = json.loads(self._open(sealed, "chat:v1"))
+        while (body := self.client.until("APP_MSG")["body"])["memberId"] == self._member_id:
+            pass
+        found: dict[str, Any] = json.loads(self._open(body["ciphertextB64"], "chat:v1"))
         return found
 
     def sees(self) -> tuple[str, bytes]:
