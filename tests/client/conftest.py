@@ -82,8 +82,8 @@ class FakeRelay(WebSocketServerFactory):
 
 
 async def until(condition: Callable[[], Any], what: str = "the expected state") -> None:
-    """Poll, for at most five seconds."""
-    for _ in range(500):
+    """Poll, for at most twenty seconds: the machine may be busy."""
+    for _ in range(2000):
         if condition():
             return
         await deferLater(reactor, 0.01, lambda: None)

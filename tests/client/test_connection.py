@@ -1,6 +1,8 @@
 """The client against a relay in miniature, over real sockets; waits run on a made-up clock."""
 
+import ast
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +12,16 @@ from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
 
-from twisted_relay.client import ConnectFailed, Refused, RelayClient, SeatLost, events
+from twisted_relay.client import (
+    ClientError,
+    ConnectFailed,
+    Refused,
+    RelayClient,
+    SeatLost,
+    connection,
+    events,
+)
+from twisted_relay.client.part import MediaPart
 
 
 class Member:
@@ -195,6 +206,100 @@ async def test_says_it_again_when_the_room_could_not_be_reached(
     member.clock.advance(0.5)
     await said
     assert [frame["id"] for frame in fake_relay.frames("APP_MSG")] == ["message-1"] * 2
+
+
+async def test_waits_as_long_as_the_relay_asks_for(
+    fake_relay: Any, member: Member, until: Callable[..., Any]
+) -> None:
+    await member.client.create()
+
+    def unavailable(seat: Any, frame: Any) -> None:
+        fake_relay.answer = fake_relay.usual
+        body = {"code": "ERR_UNAVAILABLE", "retryable": True, "retryAfterMs": 7000}
+        seat.tell("ERROR", body, re=frame["id"])
+
+    fake_relay.answer = unavailable
+    said = [member.client.say("MA", "message-1")]
+    await until(lambda: any(call.active() for call in member.clock.getDelayedCalls()))
+    said.append(member.client.say("MQ", "message-2"))
+    member.clock.advance(6.9)
+    assert [frame["id"] for frame in fake_relay.frames("APP_MSG")] == ["message-1"]
+    member.clock.advance(0.1)
+    for one in said:
+        await one
+    ids = [frame["id"] for frame in fake_relay.frames("APP_MSG")]
+    assert ids == ["message-1", "message-1", "message-2"]
+    fake_relay.answer = unavailable
+    fake_relay.seats[0].transport.abortConnection()
+    await until(lambda: member.told(events.Lost))
+    member.clock.advance(0.5)
+    await until(lambda: len(member.told(events.Lost)) == 2)
+    assert member.told(events.Lost)[1].retry_in == 7.0
+    member.clock.advance(7.0)
+    await until(lambda: len(member.told(events.Joined)) == 2)
+
+
+async def test_a_refusal_to_make_a_room_says_when_to_come_again(
+    fake_relay: Any, member: Member
+) -> None:
+    body = {"code": "ERR_RATE_LIMITED", "retryable": True, "retryAfterMs": 2500}
+    fake_relay.answer = lambda seat, frame: seat.tell("ERROR", body, re=frame["id"])
+    with pytest.raises(Refused) as refused:
+        await member.client.create()
+    assert refused.value.retry_after == 2.5
+    fake_relay.answer = fake_relay.usual
+    assert (await member.client.create()).room_id == "room-room", "it may try again"
+    with pytest.raises(ClientError, match="once"):
+        await member.client.create()
+
+
+async def test_media_is_acknowledged_by_ack(
+    fake_relay: Any, member: Member, until: Callable[..., Any]
+) -> None:
+    await member.client.create()
+    part = MediaPart("a/b", 3, 1024, ("AAAA",), "file-0001", 0, 1)
+    fake_relay.answer = lambda seat, frame: seat.tell("ACK", {}, re="another-frame")
+    sent = member.client.send_media(part, "message-1")
+    await until(lambda: fake_relay.frames("MEDIA_MSG"))
+    body = fake_relay.frames("MEDIA_MSG")[0]["body"]
+    assert body == part.body() | {"roomId": "room-room", "chunks": ["AAAA"]}
+    with pytest.raises(ClientError, match="waits"):
+        await member.client.send_media(part, "message-1")
+    assert not sent.called
+    fake_relay.answer = fake_relay.usual
+    fake_relay.seats[0].tell("ACK", {}, re="message-1")
+    await sent
+
+
+async def test_hears_media_of_others_once(
+    fake_relay: Any, member: Member, until: Callable[..., Any]
+) -> None:
+    await member.client.create()
+    part = MediaPart("a/b", 3, 1024, ("AAAA",), "file-0001", 0, 1)
+    body = part.body() | {"roomId": "room-room", "memberId": "ann", "from": "Ann"}
+    for frame_id in ("frame-0001", "frame-0001"):
+        fake_relay.seats[0].tell("MEDIA_MSG", body, id=frame_id)
+    fake_relay.seats[0].tell("MEDIA_MSG", body | {"chunks": None}, id="frame-0002")
+    fake_relay.seats[0].tell("GAP", {})
+    await until(lambda: member.told(events.Gap))
+    assert member.told(events.Media) == [events.Media("frame-0001", "ann", "Ann", part)]
+
+
+def test_the_transport_knows_no_encryption() -> None:
+    package = Path(connection.__file__).parent
+    seen, ahead = set(), ["connection"]
+    while ahead:
+        module = ahead.pop()
+        seen.add(module)
+        for node in ast.walk(ast.parse((package / f"{module}.py").read_text())):
+            if isinstance(node, ast.ImportFrom):
+                names = [node.module] if node.module else [alias.name for alias in node.names]
+                assert "cryptography" not in names[0]
+                ahead += [name for name in names if node.level and name not in seen]
+    assert seen == {
+        *("backoff", "connection", "delivery", "errors", "events", "exchange", "frames"),
+        *("limits", "link", "outbox", "pace", "part"),
+    }
 
 
 async def test_a_message_that_is_refused_fails_alone(fake_relay: Any, member: Member) -> None:

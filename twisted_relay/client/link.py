@@ -2,7 +2,8 @@
 
 import json
 import re
-from typing import Any, Protocol
+from typing import Any
+from typing import Protocol as Interface
 from urllib.parse import quote, urlsplit
 
 from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientProtocol
@@ -11,9 +12,11 @@ from service_identity import VerificationError
 from twisted.internet import error
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
-from twisted.internet.protocol import connectionDone
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.ssl import optionsForClientTLS
-from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, readBody
+from twisted.python.failure import Failure
+from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, ResponseDone
+from twisted.web.http import PotentialDataLoss
 
 from .errors import ClientError, ConnectFailed, Refused, milliseconds
 
@@ -24,7 +27,7 @@ _LARGEST_MESSAGE = 16 * 1024 * 1024  # what a relay may send at most; media fram
 _LARGEST_ANSWER = 65536
 
 
-class Receiver(Protocol):
+class Receiver(Interface):
     """Who hears what happens on a link."""
 
     def received(self, link: "Link", payload: bytes) -> None:
@@ -188,11 +191,32 @@ async def fetch_token(url: str, room_id: str, reactor: Any, trust_root: Any = No
     )
 
 
+class _Body(Protocol):
+    """Reads an answer, up to a bound."""
+
+    def __init__(self) -> None:
+        self.whole: Deferred[bytes] = Deferred()
+        self._read = b""
+
+    def dataReceived(self, data: bytes) -> None:
+        self._read += data
+        if len(self._read) > _LARGEST_ANSWER and self.transport is not None:
+            self.transport.loseConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if len(self._read) > _LARGEST_ANSWER:
+            self.whole.errback(ConnectFailed("this is not a relay: the answer is too long"))
+        elif reason.check(ResponseDone, PotentialDataLoss):
+            self.whole.callback(self._read)
+        else:
+            self.whole.errback(reason)
+
+
 async def _ask(agent: Agent, target: bytes) -> tuple[int, dict[str, object]]:
     response: Any = await agent.request(b"GET", target)
-    if isinstance(response.length, int) and response.length > _LARGEST_ANSWER:
-        raise ConnectFailed("this is not a relay: the answer is too long")
-    body = await readBody(response)
+    reader = _Body()
+    response.deliverBody(reader)
+    body = await reader.whole
     try:
         answer = json.loads(body)
     except (ValueError, RecursionError):
