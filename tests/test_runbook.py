@@ -95,6 +95,7 @@ REASONS: dict[str, tuple[str, ...]] = {
         "systemctl restart twisted-relay@1",
         "systemctl restart twisted-relay@2",
         "systemctl kill -s KILL 'twisted-relay@*'",
+        "systemctl disable twisted-relay.socket twisted-relay@1 twisted-relay@2",
         "systemd-sysusers",
         "systemctl daemon-reload",
         "systemctl enable --now twisted-relay.socket twisted-relay@1 twisted-relay@2",
@@ -271,6 +272,23 @@ def test_units_are_those_of_etc() -> None:
                 wanted = re.sub(r"@\d", "@1", name)
                 wanted = wanted if "." in wanted or "*" in wanted else f"{wanted}.service"
                 assert fnmatch.filter(units, wanted), command.text
+
+
+def test_the_ports_of_each_instance_are_those_of_etc() -> None:
+    """Where several instances share a port, and everything that says where else they answer."""
+    unit = (ROOT / "etc/systemd/twisted-relay@.service").read_text(encoding="utf-8")
+    ecosystem = (ROOT / "etc/pm2/ecosystem.config.cjs").read_text(encoding="utf-8")
+    (template,) = re.findall(r"tcp:(\d+)%i:interface=127\.0\.0\.1", unit)
+    (first,) = re.findall(r'RELAY_OWN_PORT \|\| "(\d+)"', ecosystem)
+    for text in (RUNBOOK, (ROOT / "etc/prometheus/prometheus.yml").read_text(encoding="utf-8")):
+        told = " ".join(text.replace("#", "").split())
+        assert f"127.0.0.1:{template}1 and on (systemd), 127.0.0.1:{first} and on (PM2)" in told
+    operators = " ".join((ROOT / "etc/README.md").read_text(encoding="utf-8").split())
+    assert f"{template}1 and on with systemd, {first} and on with PM2" in operators
+    second = {"systemd": f"{template}2", "PM2, where the first one is 0": str(int(first) + 1)}
+    for row in rows(chapter("Endpoints")):
+        if row[0] in second:
+            assert f"http://127.0.0.1:{second[row[0]]}/health" in row[1]
 
 
 # Names.
