@@ -17,7 +17,15 @@ from twisted_relay.chat.downloads import DownloadError, Downloads
 from twisted_relay.chat.edit_line import EditLine
 from twisted_relay.chat.faults import ending, sentence
 from twisted_relay.chat.files import NoFile, path_of, read_file
-from twisted_relay.chat.harmless import columns, harmless, name_of, one_line, paragraph, pieces
+from twisted_relay.chat.harmless import (
+    batches,
+    columns,
+    harmless,
+    name_of,
+    named_lines,
+    paragraph,
+    pieces,
+)
 from twisted_relay.chat.people import People
 from twisted_relay.chat.progress import Transfer, size_of
 from twisted_relay.chat.reading import Lines
@@ -29,13 +37,16 @@ from twisted_relay.client.file_names import safe_name
 
 @given(st.text())
 def test_no_text_of_others_commands_the_terminal(text: str) -> None:
-    for shown in (harmless(text), name_of(text), one_line(text, text), paragraph(text, text)):
+    for shown in (harmless(text), name_of(text), named_lines(text, text), paragraph(text, text)):
         controls = {char for char in shown if ord(char) < 0x20 or 0x7F <= ord(char) < 0xA0}
-        assert controls <= ({"\n", "\t"} if shown == paragraph(text, text) else {"\t"})
+        assert controls <= {"\n", "\t"}
         assert not set(shown) & {"\u202e", "\u2066", "\u2028", "\u2029", "\u061c", "\ufeff"}
         shown.encode()
     for line in paragraph(text, text).split("\n")[1:]:
         assert line.startswith("  | ")
+    for line in named_lines("Ann", text).split("\n"):
+        assert line.startswith("Ann: ")
+    assert not set(harmless(text) + name_of(text)) & {"\n", "\t"}
 
 
 def test_escapes_are_shown_and_letters_and_emoji_stay() -> None:
@@ -44,10 +55,13 @@ def test_escapes_are_shown_and_letters_and_emoji_stay() -> None:
     assert harmless(family) == family
     assert name_of("") == "?"
     assert len(name_of("n" * 500)) == 64
-    assert one_line("A", "a\tb\nB: c") == "A: a\tb\\nB: c"
+    assert named_lines("A", "a\tb\n\nB: c\r") == "A: a\tb\nA: \nA: B: c\\r"
     assert paragraph("A", "a\r\nB: c") == "A: a\n  | B: c"
     assert "".join(pieces("x" * 9001)) == "x" * 9001
     assert len(pieces("x" * 9001)) == 3
+    lines = ["x" * 1500, "", "y" * 2400, "z", "w" * 9000, "v"]
+    assert [len(batch) for batch in batches(lines)] == [3904, 9000, 1]
+    assert "\n".join(batches(lines)).split("\n") == lines
 
 
 # What is typed

@@ -81,6 +81,18 @@ def test_closed_streams_are_no_trouble(relay: RelayProcess, run: Start) -> None:
     ann.out.next("heard")
 
 
+def test_many_lines_go_together_and_come_out_as_they_went_in(
+    relay: RelayProcess, run: Start
+) -> None:
+    ann = run("--quiet", f"ws://127.0.0.1:{relay.port}/ws")
+    link = shlex.quote(ann.notes.link())
+    said = shell(f"(seq 1 3000; echo; echo end) | {CHAT_WORDS} --quiet --name seq {link}")
+    assert (said.returncode, said.stderr) == (0, "")  # one by one they would take minutes
+    ann.out.next("seq: end\n")
+    lines = [*map(str, range(1, 3001)), "", "end"]
+    assert str(ann.out).splitlines() == [f"seq: {line}" for line in lines]
+
+
 def test_a_long_line_without_an_end_is_cut_and_arrives_whole(
     relay: RelayProcess, run: Start
 ) -> None:

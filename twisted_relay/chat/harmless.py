@@ -1,6 +1,7 @@
 """What a terminal must be protected from: text of others, made harmless."""
 
 import unicodedata
+from collections.abc import Iterable, Iterator
 
 PIECE = 4000  # characters of one message; a longer line becomes several
 _LONGEST_NAME = 64
@@ -26,23 +27,41 @@ def name_of(sender: str) -> str:
     return harmless(sender[:_LONGEST_NAME]) or "?"
 
 
-def one_line(sender: str, text: str) -> str:
-    """A message as one line whatever is in it, for programs: ``name: text``."""
-    return f"{name_of(sender)}: {harmless(text, keep=TAB)}"
+def named_lines(sender: str, text: str) -> str:
+    """A message for programs: each of its lines as ``name: line``."""
+    return "\n".join(f"{name_of(sender)}: {line}" for line in _lines(text))
 
 
 def paragraph(sender: str, text: str) -> str:
     """A message for people: its further lines are marked, so that none passes for a message."""
+    return f"{name_of(sender)}: " + "\n  | ".join(_lines(text))
+
+
+def _lines(text: str) -> list[str]:
     lines = text.replace("\r\n", "\n").split("\n")
-    return f"{name_of(sender)}: " + "\n  | ".join(harmless(line, keep=TAB) for line in lines)
+    return [harmless(line, keep=_TAB) for line in lines]
 
 
-TAB = "\t"
+_TAB = "\t"
 
 
 def pieces(line: str) -> list[str]:
     """A line cut into messages."""
     return [line[at : at + PIECE] for at in range(0, len(line), PIECE)]
+
+
+def batches(lines: Iterable[str]) -> Iterator[str]:
+    """Lines that came together, put together into messages: a relay counts messages."""
+    batch: list[str] = []
+    size = 0
+    for line in lines:
+        if batch and size + len(line) > PIECE:
+            yield "\n".join(batch)
+            batch, size = [], 0
+        batch.append(line)
+        size += len(line) + 1
+    if batch:
+        yield "\n".join(batch)
 
 
 def columns(text: str) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TextIO
 
 from .edit_line import EditLine
-from .harmless import harmless, one_line, paragraph
+from .harmless import harmless, named_lines, paragraph
 from .progress import Transfer
 from .qr import coloured, qr_rows
 
@@ -30,7 +30,7 @@ class Screen:
 
     def message(self, sender: str, text: str) -> None:
         """What a member said."""
-        self._put(self._out, one_line(sender, text))
+        self._put(self._out, named_lines(sender, text))
 
     def own(self, sender: str, text: str) -> None:
         """What the person has just typed: only a terminal that does not echo must show it."""

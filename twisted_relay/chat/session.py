@@ -1,5 +1,6 @@
 """One person's conversation: enter, talk, leave with everything delivered."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -13,7 +14,7 @@ from ..client.words import safety_words
 from . import commands
 from .arguments import Options
 from .files import Files, NoFile, not_sent
-from .harmless import pieces
+from .harmless import batches, pieces
 from .people import People
 from .reporter import Reporter
 from .screen import Screen, TerminalScreen
@@ -65,12 +66,18 @@ class Chat:
 
     # What the person types
 
-    async def line(self, line: str) -> None:
-        """One line of the input; returns when the next one may come."""
-        if self._leaving or not line.strip():
+    async def lines(self, lines: Iterable[str]) -> None:
+        """Lines of the input that came together; returns when the next ones may come."""
+        for line in batches(lines) if self._options.quiet else lines:
+            await self._line(line)
+
+    async def _line(self, line: str) -> None:
+        if self._leaving:
             return
         if self._options.quiet:
             await self._say(line)
+        elif not line.strip():
+            return
         elif line.startswith("/") and not line.startswith("//"):
             commands.run(self, line)
         else:
@@ -83,7 +90,7 @@ class Chat:
 
     async def _say(self, text: str) -> None:
         self.screen.own(self._talk.label, text)
-        for piece in pieces(text):
+        for piece in pieces(text) or [""]:
             self._await(self._talk.say(piece), "")
         if self._open >= _IN_FLIGHT and not self._leaving:
             self._slow.append(Deferred())
@@ -125,7 +132,10 @@ class Chat:
         qr = self._talk.qr if once else None
         life = " (its join token serves once, within a minute)" if qr is not None else ""
         self.screen.note(f"others join by this link{life}; who has it can read everything:")
-        self.screen.link(self._invite(qr.token if qr is not None else None))
+        link = self._invite(qr.token if qr is not None else None)
+        self.screen.link(link)
+        if Invite.parse(link).relay_url != self._options.relay:
+            self.screen.note(f"relay-chat takes it after the address: {self._options.relay}")
 
     def show_qr(self) -> None:
         """Show the invite as a QR code, where there is a terminal."""
