@@ -76,7 +76,7 @@ async def test_the_json_has_stable_keys(doctor: Any, relay: Any) -> None:
     names = [check["name"] for check in found.json["checks"]]
     assert len(set(names)) == len(names)
     page = (Path(__file__).parents[2] / "docs/relay-doctor.md").read_text(encoding="utf-8")
-    assert sorted(names) == sorted(re.findall(r"(?m)^\| `([a-z-]+)` \|", page))
+    assert sorted(names) == sorted(re.findall(r"(?m)^\| `([a-z][a-z-]*)` \|", page))
     assert found.status("room") == "skipped"
 
 

@@ -145,7 +145,7 @@ def test_redis_is_known_where_only_the_secret_is_missing() -> None:
 
 
 def test_chance_is_not_taken_for_a_word() -> None:
-    for _ in range(300):
+    for _ in range(100):
         for secret in (
             secrets.token_urlsafe(48),
             secrets.token_urlsafe(24),

@@ -16,7 +16,7 @@ _NEW = (
     f"Make one with {_MAKE}, put it into the .env file of every instance, and change it in two"
     " steps, so that nobody is turned away."
 )
-_WEAK_BITS = 96
+_WEAK_BITS = 80
 _SEPARATORS = frozenset(" -_.,:/")
 
 
@@ -29,8 +29,11 @@ def guessable(secret: str) -> str | None:
     near = sum(abs(ord(one) - ord(two)) <= 1 for one, two in pairwise(secret))
     if near > len(secret) / 2:
         return "its characters follow each other in order"
-    plain = sum(character.islower() or character in _SEPARATORS for character in secret)
-    if plain >= 0.88 * len(secret):
+    letters = [character for character in secret if character.islower()]
+    separators = sum(character in _SEPARATORS for character in secret)
+    vowels = sum(letter in "aeiou" for letter in letters)
+    # Of letters drawn by chance a fifth are vowels; of words, more than a third.
+    if len(letters) + separators >= 0.88 * len(secret) and vowels > 0.27 * len(letters):
         return "it reads like words, not like chance"
     counts = Counter(secret)
     bits = -sum(n * math.log2(n / len(secret)) for n in counts.values())
