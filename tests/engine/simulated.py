@@ -28,9 +28,10 @@ from verdicts import Sent, Transcript
 
 from twisted_relay.core.errors import RelayError
 from twisted_relay.core.tokens import Claims, TokenSigner
+from twisted_relay.engine.assembly import make_relay
 from twisted_relay.engine.memory_store import MemoryStore
 from twisted_relay.engine.metrics import Metrics
-from twisted_relay.engine.relay import Environment, Relay
+from twisted_relay.engine.relay import Environment
 
 BUS_KEYS = (b"k" * 32,)
 
@@ -95,7 +96,7 @@ class Instance:
         self.metrics = Metrics(0.0)
         self.store = SimStore(self)
         self.bus = SimBus(self)
-        self.relay = Relay(
+        self.relay = make_relay(
             Environment(self.clock, world.now_ms, world.random_bytes, self.metrics, "test/1"),
             session_limits(**world.session),
             room_limits(**world.rooms),

@@ -10,10 +10,11 @@ from zope.interface import implementer
 
 from twisted_relay.core.settings import RoomLimits, SessionLimits
 from twisted_relay.core.tokens import Claims, TokenSigner
+from twisted_relay.engine.assembly import make_relay
 from twisted_relay.engine.interfaces import IConnection, IRoomStore, StoreUnavailable
 from twisted_relay.engine.memory_store import MemoryStore
 from twisted_relay.engine.metrics import Metrics
-from twisted_relay.engine.relay import Environment, Relay
+from twisted_relay.engine.relay import Environment
 
 SECRET = b"k" * 32
 EPOCH_MS = 1_700_000_000_000
@@ -273,7 +274,7 @@ class Bench:
         self.store = LateStore(self.memory, late)
         random_bytes = counted_bytes()
         self.signer = TokenSigner(SECRET, (), random_bytes)
-        self.relay = Relay(
+        self.relay = make_relay(
             Environment(self.clock, self.now_ms, random_bytes, self.metrics, "test/1"),
             session_limits(**dict(session)),
             room_limits(**dict(rooms)),

@@ -1,7 +1,7 @@
 """The relay: facts from connections become intents of their sessions, and intents become effects.
 
-This is the one place that knows all the parts. Nothing on the path of a message is awaited; only
-coming and going is (`effects`, `membership`).
+Nothing on the path of a message is awaited; only coming and going is (`effects`, `membership`).
+What a relay is made of is put together in `assembly`.
 """
 
 from __future__ import annotations
@@ -17,28 +17,19 @@ from twisted_relay.core.errors import Close, Code, RelayError
 from twisted_relay.core.rooms import Rooms
 from twisted_relay.core.session import Session
 from twisted_relay.core.settings import RoomLimits, SessionLimits
-from twisted_relay.core.tokens import TokenSigner, b64url
-from twisted_relay.engine.client import Client, LocalRoom
+from twisted_relay.engine.bugs import Bugs
+from twisted_relay.engine.client import Client
 from twisted_relay.engine.deadlines import Deadlines
 from twisted_relay.engine.departures import Departures
 from twisted_relay.engine.drain import send_everybody_away
 from twisted_relay.engine.effects import Effects
 from twisted_relay.engine.fanout import Fanout
 from twisted_relay.engine.heartbeat import Heartbeat
-from twisted_relay.engine.interfaces import (
-    IBus,
-    IConnection,
-    IRoomStore,
-    QrToken,
-    StoreUnavailable,
-)
-from twisted_relay.engine.issuer import Issuer
+from twisted_relay.engine.interfaces import IConnection, StoreUnavailable
 from twisted_relay.engine.membership import Membership
 from twisted_relay.engine.metrics import Metrics
 from twisted_relay.engine.notices import Notices, greeting
-from twisted_relay.engine.place import Surroundings
 from twisted_relay.engine.seal import Seal
-from twisted_relay.engine.seats import Seats
 from twisted_relay.engine.spans import Spans
 from twisted_relay.engine.upkeep import Upkeep
 
@@ -65,6 +56,24 @@ class Environment:
     soon: Callable[[Callable[[], None]], object] | None = None
 
 
+@attrs.frozen
+class Parts:
+    """What a relay is made of; `assembly.make_relay` puts it together."""
+
+    rooms: Rooms[Client]
+    fanout: Fanout
+    notices: Notices
+    effects: Effects
+    membership: Membership
+    spans: Spans
+    upkeep: Upkeep
+    departures: Departures
+    seal: Seal
+    join_due: Deadlines[Client]
+    heartbeat: Heartbeat
+    bugs: Bugs
+
+
 class Relay:
     """Relays between the clients of this process.
 
@@ -72,122 +81,38 @@ class Relay:
         environment: time, randomness, counters.
         session: limits of a connection.
         rooms: limits of a room.
-        signer: makes and checks join tokens.
-        next_token_ttl_ms: how long a seat can be taken back, milliseconds.
-        store: the rooms of all instances.
-        cut_slow: False lets a client that does not read pile up bytes without bound.
-        bus: between the instances; None if the store has but this one.
-        bus_keys: seal what goes over the bus: the first seals, each opens.
+        parts: what it is made of.
+
+    Attributes:
+        clients: all who are connected.
+        rooms: the rooms that have members here.
+        draining: whether everybody is being sent elsewhere.
     """
 
     _log = Logger()
 
     def __init__(
-        self,
-        environment: Environment,
-        session: SessionLimits,
-        rooms: RoomLimits,
-        signer: TokenSigner,
-        next_token_ttl_ms: int,
-        store: IRoomStore,
-        cut_slow: bool = True,
-        bus: IBus | None = None,
-        bus_keys: Sequence[bytes] = (),
+        self, environment: Environment, session: SessionLimits, rooms: RoomLimits, parts: Parts
     ) -> None:
         self._environment = environment
-        self._clock = clock = environment.clock
+        self._clock = environment.clock
         self._limits = session
         self._metrics = environment.metrics
-        self._frame_prefix = b64url(environment.random_bytes(9))
-        self._frames_made = 0
-        self._instance = b64url(environment.random_bytes(16))
-        self._leases_made = 0
-        self.clients: set[Client] = set()
-        self.rooms: Rooms[Client] = Rooms()
-        self.draining = False
-        self._fanout = Fanout(
-            clock,
-            self._metrics,
-            session.slow_consumer_buffer_threshold if cut_slow else None,
-            self._too_slow,
-            environment.soon,
-        )
-        self._notices = Notices(self._fanout, self._frame_id, rooms.max_participants)
-        issuer = Issuer(signer, environment.now_ms, next_token_ttl_ms, rooms.qr_rotation_ms)
-        self._upkeep = Upkeep(
-            clock,
-            rooms,
-            store,
-            self.rooms,
-            issuer,
-            self._notices,
-            self._show_qr,
-            self._broken_by_itself,
-        )
-        self._departures = Departures(clock, store)
-        self._seal = Seal(bus_keys)
-        self._spans = Spans(
-            Surroundings(
-                clock,
-                self.rooms,
-                self._fanout,
-                self._notices,
-                self._metrics,
-                bus,
-                self._seal,
-                lambda said, handed: self._effects.settled(said, handed),
-                lambda room, shown: self._upkeep.tell_qr(room, QrToken(shown.id, shown.expires_ms)),
-                lambda member, why: self._seats.put_out(member, why),
-                lambda place: self._spans.recover(place),
-            ),
-            rooms,
-            store,
-            self._lease,
-            environment.now_ms,
-            self._broken_by_itself,
-        )
-        self._seats = Seats(
-            self.rooms,
-            self._spans,
-            self._fanout,
-            self._upkeep,
-            self._departures,
-            self._metrics,
-            self.close,
-            self._broken_by_itself,
-        )
-        self._membership = Membership(
-            store,
-            self.rooms,
-            self._spans,
-            self._seats,
-            issuer,
-            self._notices,
-            self._upkeep,
-            self._broken_by_itself,
-        )
         self._hello = greeting(environment.server, session, rooms)
-        self._join_due: Deadlines[Client] = Deadlines(
-            clock,
-            session.join_timeout_ms / 1000,
-            lambda client: self.close(client, Close.JOIN_TIMEOUT),
-        )
-        self._effects = Effects(
-            self._fanout,
-            self._notices,
-            self._membership,
-            self._metrics,
-            self._join_due,
-            self.close,
-            self._broken,
-        )
-        self._heartbeat = Heartbeat(
-            clock,
-            session.ping_interval_ms / 1000,
-            session.ping_timeout_ms / 1000,
-            lambda client: self.close(client, Close.PING_TIMEOUT),
-            self._broken_by_itself,
-        )
+        self.clients: set[Client] = set()
+        self.rooms = parts.rooms
+        self.draining = False
+        self._fanout = parts.fanout
+        self._notices = parts.notices
+        self._effects = parts.effects
+        self._membership = parts.membership
+        self._spans = parts.spans
+        self._upkeep = parts.upkeep
+        self._departures = parts.departures
+        self._seal = parts.seal
+        self._join_due = parts.join_due
+        self._heartbeat = parts.heartbeat
+        self._bugs = parts.bugs
 
     def start(self) -> None:
         """Begin to keep time."""
@@ -240,7 +165,7 @@ class Relay:
             if intent is not None:
                 self._effects.carry_out(client, intent)
         except Exception:
-            self._broken(Failure(), client, "INVALID")
+            self.broken(Failure(), client, "INVALID")
         if client.session.waiting:
             client.connection.pause()
 
@@ -317,6 +242,12 @@ class Relay:
             lambda: bool(self._departures or self._spans),
         )
 
+    def broken(self, failure: Failure, client: Client, kind: str) -> None:
+        """A bug of ours surfaced on behalf of a client, which is closed; `kind` is the type of its
+        frame."""
+        self._bugs.surfaced(failure, kind)
+        self.close(client, Close.INTERNAL_ERROR)
+
     def _let_go(self, client: Client) -> bool:
         # Once for each client: whoever comes first, the close or the loss, names the reason.
         if client.session.is_closed:
@@ -326,29 +257,3 @@ class Relay:
         self._join_due.cancel(client)
         self._membership.drop(client)
         return True
-
-    def _too_slow(self, client: Client) -> None:
-        self.close(client, Close.SLOW_CONSUMER)
-
-    def _lease(self) -> str:
-        self._leases_made += 1
-        return f"{self._instance}.{self._leases_made:x}"
-
-    def _show_qr(self, room: LocalRoom, qr: QrToken) -> None:
-        place = self._spans.of(room.id)
-        if place is not None:
-            self._spans.show(place, qr)
-
-    def _frame_id(self) -> str:
-        self._frames_made += 1
-        return f"{self._frame_prefix}{self._frames_made:x}"
-
-    # Bugs of ours.
-
-    def _broken(self, failure: Failure, client: Client, kind: str) -> None:
-        self._broken_by_itself(failure, kind)
-        self.close(client, Close.INTERNAL_ERROR)
-
-    def _broken_by_itself(self, failure: Failure, kind: str) -> None:
-        self._metrics.count_unhandled(kind)
-        self._log.failure("unhandled error", failure, event="unhandled_error")

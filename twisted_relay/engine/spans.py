@@ -13,7 +13,7 @@ from twisted_relay.core.errors import RelayError
 from twisted_relay.core.port import Said
 from twisted_relay.core.rooms import Standing
 from twisted_relay.core.settings import RoomLimits
-from twisted_relay.engine.client import Seated
+from twisted_relay.engine.client import LocalRoom, Seated
 from twisted_relay.engine.interfaces import (
     Entry,
     IBusOwner,
@@ -205,9 +205,11 @@ class Spans:
         if room is not None and tells:
             place.count(max(room.participants - 1, len(room.members)), anyway=True)
 
-    def show(self, place: Place, qr: QrToken) -> None:
+    def show(self, room: LocalRoom, qr: QrToken) -> None:
         """The room shows another QR token from now on, everywhere."""
-        place.span.say(Said(Shown(qr.id, qr.expires_ms)))
+        place = self._places.get(room.id)
+        if place is not None:
+            place.span.say(Said(Shown(qr.id, qr.expires_ms)))
 
     def _remember_spent(self, place: Place, token_id: str, expires_ms: int) -> None:
         if len(place.spent) >= _MOST_SPENT:

@@ -20,9 +20,10 @@ from twisted_relay.core.admission import Admission
 from twisted_relay.core.keys import bus_keys
 from twisted_relay.core.settings import Loaded, Settings, SettingsError
 from twisted_relay.core.tokens import TokenSigner
+from twisted_relay.engine.assembly import make_relay
 from twisted_relay.engine.lag import LoopLag
 from twisted_relay.engine.metrics import Metrics
-from twisted_relay.engine.relay import Environment, Relay
+from twisted_relay.engine.relay import Environment
 from twisted_relay.shell import logs, notify, page, transport
 from twisted_relay.shell.backing import make_backing
 from twisted_relay.shell.endpoints import (
@@ -93,7 +94,7 @@ class RelayService(service.MultiService):
         self._signer = TokenSigner(
             settings.tokens.secret or self._random_secret, settings.tokens.old_secrets, random_bytes
         )
-        self.relay = Relay(
+        self.relay = make_relay(
             Environment(
                 reactor,
                 _now_ms,
