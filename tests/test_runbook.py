@@ -59,7 +59,7 @@ REASONS: dict[str, tuple[str, ...]] = {
         "docker compose stats --no-stream",
         "docker compose restart chat-server",
         "docker compose restart",
-        "docker compose up -d --force-recreate chat-server",
+        "docker compose up -d --no-deps --force-recreate chat-server",
         "docker compose up -d --scale chat-server=3",
         "docker compose up -d --scale chat-server=$(nproc)",
         "docker compose up -d --scale chat-server=2",
@@ -69,7 +69,8 @@ REASONS: dict[str, tuple[str, ...]] = {
         "docker compose exec redis redis-cli INFO memory",
         "docker compose exec chat-server ping -c 3 redis",
         "docker compose up -d --no-deps --no-recreate --scale chat-server=6 chat-server",
-        "docker compose up -d --no-deps --scale chat-server=3 chat-server",
+        "old=$(docker compose ps -q chat-server)",
+        "docker stop $old && docker rm $old",
         "docker compose exec chat-server relay-doctor",
         "docker compose exec redis",
         "docker compose down",
@@ -366,7 +367,14 @@ def test_snake_case_words_mean_something() -> None:
 
 def test_settings_named_exist_and_have_these_defaults() -> None:
     known = {row.name: row.default for row in SETTINGS}
-    others = {"RELAY_TAG", "RELAY_HOME", "RELAY_PORT", "PUBLISHED_PORT", "ERR_UNAVAILABLE"}
+    others = {
+        "RELAY_TAG",
+        "RELAY_HOME",
+        "RELAY_PORT",
+        "RELAY_INSTANCES",
+        "PUBLISHED_PORT",
+        "ERR_UNAVAILABLE",
+    }
     others |= {"TIME_WAIT", "DOES_NOT"}
     for page in PAGES:
         text = (ROOT / page).read_text(encoding="utf-8")

@@ -65,6 +65,9 @@ def test_the_services_can_be_scaled(compose: Any) -> None:
         "${RELAY_TAG:-latest}"
     )
     assert compose(RELAY_TAG="0.9.0")["services"]["chat-server"]["image"] == "twisted-relay:0.9.0"
+    assert relay["scale"] == 1
+    # What `up` without --scale goes back to.
+    assert compose(RELAY_INSTANCES="3")["services"]["chat-server"]["scale"] == 3
 
 
 def test_it_does_not_start_without_a_secret(ops: Any, compose: Any) -> None:

@@ -69,7 +69,7 @@ def test_a_port_that_is_served_is_seen(stage: Stage) -> None:
 
 def compose_commands() -> list[str]:
     found = {c.text for c in all_commands() if re.search(r"\bdocker compose ", c.text)}
-    return sorted(re.search(r"docker compose [^|}>;]*", text).group(0) for text in found)
+    return sorted(re.search(r"docker compose [^|}>;)]*", text).group(0) for text in found)
 
 
 @pytest.mark.parametrize("text", compose_commands())
