@@ -174,6 +174,20 @@ async def test_does_not_come_back_after(
     assert not member.clock.getDelayedCalls()
 
 
+async def test_a_close_frame_counts_also_when_the_relay_is_slow_to_hang_up(
+    fake_relay: Any, member: Member, until: Callable[..., Any]
+) -> None:
+    await member.client.create()
+    seat = fake_relay.seats[0]
+    seat.transport.write(b"\x88\x0a\x03\xf0replaced")  # 1008
+    seat.transport.pauseProducing()
+    await until(lambda: member.told(events.Ended))
+    assert member.told(events.Ended) == [events.Ended("replaced")]
+    assert not member.told(events.Lost)
+    assert seat.state == seat.STATE_OPEN, "it has not hung up"
+    seat.transport.resumeProducing()
+
+
 async def test_waits_longer_while_the_relay_cannot_take_it_back_and_ends_when_the_room_is_gone(
     fake_relay: Any, member: Member, until: Callable[..., Any]
 ) -> None:

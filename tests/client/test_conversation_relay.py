@@ -14,6 +14,7 @@ from twisted.internet.task import deferLater
 from tests.system.conftest import RelayProcess, mint, poll
 from tests.system.line import Line
 from twisted_relay.client import (
+    ConnectFailed,
     FileFailed,
     FileOffered,
     FileProgress,
@@ -202,6 +203,23 @@ async def test_a_full_room_and_no_room(relay: Any, talkers: Talkers) -> None:
     assert (full.value.code, full.value.retryable) == ("ERR_ROOM_FULL", True)
     with pytest.raises(Refused, match="ERR_NO_ROOM"):
         await late.talk.join("A" * 22)
+
+
+async def test_a_refused_handshake_says_so_and_when_to_come_again(
+    start_relay: Start, talkers: Talkers
+) -> None:
+    relay = start_relay(MAX_CONNS_PER_IP=1, MAX_HTTP_PER_IP_PER_MIN=1)
+    ann, ben = talkers(url(relay)), talkers(url(relay))
+    await ann.talk.create()
+    with pytest.raises(ConnectFailed, match="refused the connection: 429") as refused:
+        await ben.talk.create()
+    assert (refused.value.retry_after or 0) >= 1
+    with pytest.raises(ConnectFailed):
+        await ben.talk.join(ann.talk.room_id)
+    with pytest.raises(Refused, match="ERR_RATE_LIMITED") as limited:
+        await ben.talk.join(ann.talk.room_id)
+    assert limited.value.retryable
+    assert (limited.value.retry_after or 0) >= 1
 
 
 async def test_a_spent_or_old_token_of_a_link_is_replaced_by_a_fresh_one(

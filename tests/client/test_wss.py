@@ -40,7 +40,7 @@ async def test_a_certificate_for_another_host(secure: tuple[str, Any]) -> None:
     client = RelayClient(url, lambda event: None, reactor=reactor, trust_root=authority)
     with pytest.raises(ConnectFailed, match="certificate"):
         await client.create()
-    with pytest.raises(ConnectFailed):
+    with pytest.raises(ConnectFailed, match="certificate"):
         await fetch_token(url, "room-room", reactor, authority)
 
 

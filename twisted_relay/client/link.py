@@ -22,6 +22,7 @@ from .errors import ClientError, ConnectFailed, Refused, milliseconds
 
 SUBPROTOCOL = "relay.v1"
 CONNECT_TIMEOUT = 15.0
+CLOSE_TIMEOUT = 5.0  # for the relay to hang up after its close frame
 PING_INTERVAL, PING_TIMEOUT = 20.0, 20.0
 _LARGEST_MESSAGE = 16 * 1024 * 1024  # what a relay may send at most; media frames are the largest
 _LARGEST_ANSWER = 65536
@@ -56,11 +57,14 @@ def check_url(url: str) -> str:
 class Link(WebSocketClientProtocol):
     """Autobahn's protocol with an owner instead of overridden methods."""
 
-    _untrusted = False
+    _untrusted = _told = False
+    _hang_up: Any = None
 
     def connectionLost(self, reason: Any = connectionDone) -> None:
         """Keep what is lost further on: that TLS, not the network, ended it."""
         self._untrusted = isinstance(reason.value, SSL.Error | VerificationError)
+        if self._hang_up is not None and self._hang_up.active():
+            self._hang_up.cancel()
         super().connectionLost(reason)
 
     def onOpen(self) -> None:
@@ -76,12 +80,32 @@ class Link(WebSocketClientProtocol):
         """Tell the owner once, in whichever phase the connection died."""
         opened = self.factory.opened
         if not opened.called:
-            why = _UNTRUSTED if self._untrusted else _refusal(reason)
-            headers = getattr(self, "http_headers", None) or {}
-            wait = _seconds(headers.get("retry-after"))
-            opened.errback(ConnectFailed(why, retry_after=wait))
-        else:
-            self.factory.receiver.lost(self, code or 1006, (reason or "") if wasClean else "")
+            opened.errback(self._refusal())
+            return
+        self._tell_lost(1006, "")
+
+    def onCloseFrame(self, code: Any, reason: Any) -> Any:
+        """The relay says good-bye: this counts at once, also if it is slow to hang up."""
+        answer = super().onCloseFrame(code, reason)
+        if self.factory.opened.called and self.remoteCloseCode is not None:
+            self._tell_lost(self.remoteCloseCode, self.remoteCloseReason or "")
+        self._hang_up = self.factory.reactor.callLater(CLOSE_TIMEOUT, self.abort)
+        return answer
+
+    def _tell_lost(self, code: int, reason: str) -> None:
+        if not self._told:
+            self._told = True
+            self.factory.receiver.lost(self, code, reason)
+
+    def _refusal(self) -> ConnectFailed:
+        if self._untrusted:
+            return ConnectFailed(_UNTRUSTED)
+        status = getattr(self, "http_status_line", "").split(None, 2)[1:]
+        if not status or status[0] == "101":
+            return ConnectFailed("the relay closed the connection during the handshake")
+        wait = _seconds(self.http_headers.get("retry-after"))
+        shown = re.sub(r"[^ -~]", "?", " ".join(status))[:100]
+        return ConnectFailed(f"the relay refused the connection: {shown}", retry_after=wait)
 
     def send(self, payload: bytes) -> None:
         """Send one text frame; nothing goes out on a link that is closing."""
@@ -102,17 +126,9 @@ class Link(WebSocketClientProtocol):
 _UNTRUSTED = "the relay's certificate is not for this host or not from a known authority"
 
 
-def _refusal(reason: str | None) -> str:
-    status = re.search(r"\((\d{3}) - ([^)\x00-\x1f]{0,100})", reason or "")
-    if status:
-        return f"the relay refused the connection: {status[1]} {status[2]}"
-    return "the relay closed the connection during the handshake"
-
-
-def _seconds(text: object) -> float | None:
+def _seconds(text: str | None) -> float | None:
     """A Retry-After that is a number of seconds, as relays send it."""
-    known = isinstance(text, str) and text.isascii() and text.isdigit() and len(text) < 7
-    return float(str(text)) if known else None
+    return float(text) if text is not None and re.fullmatch(r"[0-9]{1,6}", text) else None
 
 
 class _Factory(WebSocketClientFactory):
@@ -153,6 +169,9 @@ async def open_link(url: str, receiver: Receiver, reactor: Any, trust_root: Any 
 
 
 def _why(fault: BaseException) -> str:
+    reasons = getattr(fault, "reasons", None)  # as twisted.web wraps what befell a connection
+    if reasons and any(reason.check(SSL.Error, VerificationError) for reason in reasons):
+        return _UNTRUSTED
     if isinstance(fault, error.DNSLookupError):
         return "there is no such host"
     if isinstance(fault, error.ConnectionRefusedError):
