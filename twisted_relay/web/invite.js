@@ -32,7 +32,8 @@ export function looksLikeInvite(text) {
  * @throws {InviteError}
  */
 export function parseInvite(text) {
-  const { fragment, query, host } = split(text.trim());
+  const { fragment, query, host, scheme } = split(text.trim());
+  if (scheme && !/^https?:$/.test(scheme)) throw new InviteError("This is not a link to a room.");
   /** @param {string} name */
   const value = (name) => fragment.get(name) || query.get(name) || "";
   const roomId = value("roomId");
@@ -51,16 +52,20 @@ export function parseInvite(text) {
 
 /**
  * @param {string} text
- * @returns {{fragment: URLSearchParams, query: URLSearchParams, host: string}}
+ * @returns {{fragment: URLSearchParams, query: URLSearchParams, host: string, scheme: string}}
  */
 function split(text) {
   const hash = text.indexOf("#");
   const before = hash < 0 ? text : text.slice(0, hash);
   const question = before.indexOf("?");
+  const { host, protocol: scheme } = URL.canParse(text)
+    ? new URL(text)
+    : { host: "", protocol: "" };
   return {
     fragment: new URLSearchParams(hash < 0 ? "" : text.slice(hash + 1)),
     query: new URLSearchParams(question < 0 ? "" : before.slice(question + 1)),
-    host: URL.canParse(text) ? new URL(text).host : "",
+    host,
+    scheme,
   };
 }
 
@@ -75,13 +80,16 @@ function readKey(text) {
         "Ask for the whole link again.",
     );
   }
-  let key;
+  const plain = text.replaceAll(" ", "+"); // a plus sign in a query reads as a blank
+  let key = new Uint8Array();
   try {
-    key = fromBase64(text.replaceAll(" ", "+")); // a plus sign in a query reads as a blank
+    key = fromBase64(plain);
   } catch {
-    key = null;
+    // Too short, as it stands there.
   }
-  if (!key || key.length !== KEY_BYTES) {
+  // The last character has bits to spare: another spelling of the same key is a typing error.
+  const spelling = plain.replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
+  if (key.length !== KEY_BYTES || toBase64Url(key) !== spelling) {
     throw new InviteError(
       "The room's key in this link is damaged: it is too short, too long, or has a wrong " +
         "character. Ask for the link again.",

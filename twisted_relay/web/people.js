@@ -9,6 +9,8 @@ export class People {
   #roster = new Roster();
   #name = "";
   #expectsOwnNotice = false;
+  #counted = false;
+  #cameUntold = 0; // notices of people who came, since the relay counted last
 
   /**
    * @param {import("./view-log.js").LogView} log
@@ -33,6 +35,7 @@ export class People {
     this.#name = label;
     this.#roster.me = memberId;
     this.#roster.heard(memberId, label);
+    this.#counted = false; // others may have come and gone while we were away
     this.count(participants, max);
   }
 
@@ -41,6 +44,13 @@ export class People {
    * @param {number} max
    */
   count(participants, max) {
+    // Who takes a seat back is not announced again: only the count shows it.
+    const more = participants - this.#roster.participants - this.#cameUntold;
+    if (this.#counted && more > 0) {
+      this.#log.note(more === 1 ? "Somebody came back." : `${more} people came back.`);
+    }
+    this.#cameUntold = 0;
+    this.#counted = true;
     Object.assign(this.#roster, { participants, max });
     this.#show();
   }
@@ -57,6 +67,7 @@ export class People {
       this.#expectsOwnNotice = false; // the first one after we joined is about us
       return;
     }
+    this.#cameUntold += came ? 1 : -1;
     if (came) this.#roster.came(name);
     else this.#roster.went(name);
     this.#log.note(came ? `${name} came in.` : `${name} left.`);

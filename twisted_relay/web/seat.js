@@ -10,7 +10,7 @@ const NAME = "twisted-relay seat";
 /**
  * @typedef {object} Seat
  * @property {string} relay the relay's WebSocket address
- * @property {import("./client.js").Place} place
+ * @property {import("./events.js").Place} place
  * @property {Uint8Array<ArrayBuffer>} key
  * @property {{id: string, sealed: string}[]} unacknowledged messages, sealed as they were sent
  */
