@@ -13,7 +13,7 @@ TEST_STAMP := $(VENV)/.test-$(MODULES)
 DESCRIBED := setup.py setup.cfg
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help run test lint types unit audit conformance fuzz test-ops bench bench-quick bench-test clean
+.PHONY: help run test lint types unit audit conformance fuzz test-ops bench bench-quick bench-test pictures clean
 
 help:
 	@echo "make run       start the relay and its web client on http://127.0.0.1:3001 (PORT=... for another port)"
@@ -23,6 +23,7 @@ help:
 	@echo "make fuzz      each fuzz target for a minute, guided by coverage (SECONDS=..., TARGETS=...)"
 	@echo "make test-ops  what needs system packages (proxies, supervisors, Prometheus, a browser)"
 	@echo "make bench     measure the relay beside its peers (cc, Node.js 20, Redis; 20 minutes)"
+	@echo "make pictures  take the pictures of the README anew"
 	@echo "make clean     remove everything that these targets made"
 
 $(BIN)/python:
@@ -94,6 +95,11 @@ bench-quick: $(TEST_STAMP)
 bench-test: $(TEST_STAMP)
 	$(BIN)/mypy -p benchmarks.harness -m benchmarks.__main__
 	$(BIN)/python -m pytest benchmarks/tests $(ARGS)
+
+# The pictures of the README, out of the web client as it is.
+pictures: $(TEST_STAMP)
+	@tests/ops/install.sh $(BIN)/python
+	PICTURES=write $(BIN)/python -m pytest tests/ops/browser/test_pictures.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .tox .pytest_cache .mypy_cache .ruff_cache .hypothesis

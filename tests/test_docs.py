@@ -103,3 +103,12 @@ def test_the_architecture_names_no_module_that_is_gone() -> None:
 @pytest.mark.parametrize("name", dependencies())
 def test_each_dependency_has_its_reason(name: str) -> None:
     assert re.search(rf"^\| [^|]*`{re.escape(name)}`[^|]* \|", ARCHITECTURE, re.MULTILINE)
+
+
+def test_each_picture_is_shown_and_small() -> None:
+    pictures = list((ROOT / "docs/images").iterdir())
+    assert pictures
+    pages = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    for picture in pictures:
+        assert f"images/{picture.name}" in pages
+        assert picture.stat().st_size < 150_000, "what is in the repository is cloned by everybody"

@@ -268,29 +268,27 @@ def terminal(tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
         each.stop()
 
 
-def make_png(width: int, height: int, noise: bool = False) -> bytes:
-    """A picture: colours that run into each other, or ones that no compression makes smaller."""
-    rows = []
-    for y in range(height):
-        row = (
-            os.urandom(3 * width)
-            if noise
-            else bytes(
-                channel
-                for x in range(width)
-                for channel in (255 * x // width, 120 + 100 * y // height, 255 - 200 * y // height)
-            )
-        )
-        rows.append(b"\0" + row)
+def plain(x: float, y: float) -> tuple[int, int, int]:
+    """Colours that run into each other."""
+    return int(255 * x), int(120 + 100 * y), int(255 - 200 * y)
+
+
+def noise(_x: float, _y: float) -> tuple[int, ...]:
+    """Colours that no compression makes smaller."""
+    return tuple(os.urandom(3))
+
+
+def make_png(
+    width: int, height: int, colour: Callable[[float, float], tuple[int, ...]] = plain
+) -> bytes:
+    """A picture, of a function that tells the colour at each place, from 0 to 1 both ways."""
+    rows = [
+        b"\0" + b"".join(bytes(colour(x / width, y / height)) for x in range(width))
+        for y in range(height)
+    ]
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     parts = ((b"IHDR", header), (b"IDAT", zlib.compress(b"".join(rows))), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
         for kind, data in parts
     )
-
-
-@pytest.fixture(scope="session")
-def png() -> Callable[..., bytes]:
-    """Makes pictures."""
-    return make_png

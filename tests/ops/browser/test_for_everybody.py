@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
+from tests.ops.browser.conftest import make_png
+
 pytestmark = pytest.mark.timeout(90)
 PHONE = {"viewport": {"width": 375, "height": 720}, "has_touch": True, "is_mobile": True}
 
@@ -51,7 +53,7 @@ def _label(focused: Any) -> str:
     return str(focused.evaluate("e => [...(e.labels ?? [])].map((l) => l.textContent).join(' ')"))
 
 
-def test_what_a_screen_reader_meets(browse, png):
+def test_what_a_screen_reader_meets(browse):
     people = browse()
     ada = people.person()
     ada.page.goto(f"{people.base}/")
@@ -71,7 +73,7 @@ def test_what_a_screen_reader_meets(browse, png):
     ben = people.person().join(ada.link, "Ben")
     ben.say("hello")
     ada.hears("hello")
-    ben.attach({"name": "a.png", "mimeType": "image/png", "buffer": png(40, 30)})
+    ben.attach({"name": "a.png", "mimeType": "image/png", "buffer": make_png(40, 30)})
     ada.sees("Picture from Ben")
     expect(ada.page.locator("body")).to_match_aria_snapshot("""
       - banner:

@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import expect
 
+from tests.ops.browser.conftest import make_png, noise
 from tests.ops.browser.old_client import OldClient
 from tests.system.conftest import poll
 
@@ -71,7 +72,7 @@ def test_those_who_talk_at_the_same_time_read_one_order(browse, terminal):
     assert heard == [text for text in ada.said if not text.startswith("C")]
 
 
-def test_a_picture_goes_from_each_to_each(browse, terminal, png, tmp_path):
+def test_a_picture_goes_from_each_to_each(browse, terminal, tmp_path):
     people = browse()
     ada = people.person().create("Ada")
     ben = people.person().join(ada.link, "Ben")
@@ -80,7 +81,7 @@ def test_a_picture_goes_from_each_to_each(browse, terminal, png, tmp_path):
     cleo = terminal("--name", "Cleo", "--no-qr", "--downloads", str(kept), ada.link)
     cleo.notes("you are Cleo")
 
-    small, large = png(320, 200), png(400, 250, noise=True)
+    small, large = make_png(320, 200), make_png(400, 250, noise)
     assert len(small) < 128 * 1024 < 256 * 1024 < len(large), "one frame, and several"
     for count, picture in enumerate((small, large), 1):
         ada.attach({"name": f"{count}.png", "mimeType": "image/png", "buffer": picture})
@@ -113,7 +114,7 @@ def test_a_file_that_is_no_picture_is_saved_and_never_shown(browse, terminal, tm
     expect(ben.log.get_by_role("img")).to_have_count(0)
 
 
-def test_a_client_of_the_old_service_takes_part(browse, png):
+def test_a_client_of_the_old_service_takes_part(browse):
     people = browse()
     ada = people.person().create("Ada")
     link = parts_of(ada.link)
@@ -121,7 +122,7 @@ def test_a_client_of_the_old_service_takes_part(browse, png):
     ada.notes("Olga")
     old.say("of old <img src=x onerror=alert(1)>")
     ada.hears("of old <img src=x onerror=alert(1)>", "Olga")
-    picture = png(200, 120)
+    picture = make_png(200, 120)
     old.show(picture, "image/png")
     assert ada.sees("Picture from Olga") == [200]
 
