@@ -24,7 +24,7 @@ from twisted.python.failure import Failure
 from twisted_relay.core.addresses import limit_key
 from twisted_relay.core.proxies import Trust
 from twisted_relay.core.settings import load_settings
-from twisted_relay.shell import service, transport
+from twisted_relay.shell import service, versions
 from twisted_relay.shell.proxy_protocol import ProxiedEndpoint
 from twisted_relay.shell.redis_bus import Ear
 from twisted_relay.shell.redis_connection import Connection, RedisFault
@@ -72,7 +72,7 @@ class Line(StringTransport):
 
 
 #: What takes most of the time of a start, and comes out the same each time.
-_misfit = functools.cache(transport.misfit)
+_misfit = functools.cache(versions.misfit)
 
 
 class House:
@@ -84,7 +84,7 @@ class House:
         settings = load_settings({"FAST_PATH": str(fast_path), "MAX_WS_MSG_BYTES": "4096"})
         with (
             patch.object(service, "_now_ms", lambda: int(self.clock.seconds() * 1000)),
-            patch.object(transport, "misfit", _misfit),
+            patch.object(versions, "misfit", _misfit),
         ):
             self.service = service.RelayService(
                 settings, self.clock, lambda size: next(numbers).to_bytes(size, "little")

@@ -24,7 +24,8 @@ from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory
 from twisted_relay.shell.certificates import TlsFiles
 from twisted_relay.shell.tls import ServerTls
 from twisted_relay.shell.tls_transport import PromptTls, encrypt_at_once, fits_tls
-from twisted_relay.shell.transport import misfit, send_at_once, unsent_bytes
+from twisted_relay.shell.transport import send_at_once, unsent_bytes
+from twisted_relay.shell.versions import misfit
 
 PATIENCE = 10.0
 

@@ -15,7 +15,7 @@ from twisted.internet.task import deferLater
 
 from twisted_relay.core.errors import Close
 from twisted_relay.core.settings import load_settings
-from twisted_relay.shell import service, site, transport, websocket
+from twisted_relay.shell import service, site, versions, websocket
 from twisted_relay.shell.service import RelayService
 from twisted_relay.shell.transport import PromptServer
 from twisted_relay.shell.websocket import RelayProtocol
@@ -161,7 +161,7 @@ async def test_an_upgraded_connection_keeps_nothing_of_http(relays, monkeypatch)
 @pytest_twisted.ensureDeferred
 async def test_other_versions_of_twisted_or_autobahn_get_the_plain_path(relays, monkeypatch):
     said = []
-    monkeypatch.setattr(transport, "misfit", lambda: "the installed Twisted is another")
+    monkeypatch.setattr(versions, "misfit", lambda: "the installed Twisted is another")
     monkeypatch.setattr(
         service.RelayService,
         "_log",

@@ -8,7 +8,7 @@ with it what it always does; so nothing here decides what is an error, or what f
 
 from __future__ import annotations
 
-from twisted_relay.shell.transport import unmasked
+from twisted_relay.shell.autobahn_state import unmasked
 
 #: FIN, no reserved bits, opcode 1 (RFC 6455 section 5.2).
 _FINAL_TEXT = 0x81

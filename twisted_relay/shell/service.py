@@ -24,7 +24,7 @@ from twisted_relay.engine.assembly import make_relay
 from twisted_relay.engine.lag import LoopLag
 from twisted_relay.engine.metrics import Metrics
 from twisted_relay.engine.relay import Environment
-from twisted_relay.shell import logs, notify, page, transport
+from twisted_relay.shell import logs, notify, page, versions
 from twisted_relay.shell.backing import make_backing
 from twisted_relay.shell.endpoints import (
     CannotListen,
@@ -39,6 +39,8 @@ from twisted_relay.shell.http import make_sites
 from twisted_relay.shell.probes import configured_limits
 from twisted_relay.shell.reload import Reload, on_hangup, say
 from twisted_relay.shell.tls import certificates_of_old, server_tls
+from twisted_relay.shell.transport import send_at_once
+from twisted_relay.shell.turns import Turns
 from twisted_relay.shell.websocket import RelayFactory
 
 
@@ -87,7 +89,7 @@ class RelayService(service.MultiService):
         settings = self.settings
         self.metrics = Metrics(time.time())
         self._lag = LoopLag(reactor, self.metrics.loop_lag)
-        self._turns = transport.Turns(reactor)
+        self._turns = Turns(reactor)
         self.backing = make_backing(settings, reactor, _now_ms, self.metrics)
         self.store = self.backing.store
         self._random_secret = random_bytes(32)
@@ -112,7 +114,7 @@ class RelayService(service.MultiService):
             self.backing.bus,
             self.backing.bus_keys,
         )
-        self._misfit = transport.misfit() if settings.runtime.fast_path else None
+        self._misfit = versions.misfit() if settings.runtime.fast_path else None
         self._fast_path = settings.runtime.fast_path and self._misfit is None
         self._admission = Admission(settings.admission, settings.features.ip_tracking)
         self._factory = RelayFactory(
@@ -233,7 +235,7 @@ class RelayService(service.MultiService):
 
     def _opened(self, port: IListeningPort) -> None:
         if self._fast_path:
-            transport.send_at_once(port)
+            send_at_once(port)
 
     def _listening(self, _: None) -> None:
         self._listens = True

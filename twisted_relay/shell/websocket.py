@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import FunctionType
 from typing import Any
 
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
@@ -14,15 +13,16 @@ from twisted_relay.core.errors import Close
 from twisted_relay.engine.client import Client
 from twisted_relay.engine.interfaces import IConnection
 from twisted_relay.engine.relay import Relay
-from twisted_relay.shell.receive import text_message
-from twisted_relay.shell.transport import (
+from twisted_relay.shell.autobahn_state import (
     between_messages,
-    counts_unsent,
     forget_connection,
     forget_handshake,
-    unsent_bytes,
+    with_options_of,
 )
+from twisted_relay.shell.receive import text_message
+from twisted_relay.shell.transport import unsent_bytes
 from twisted_relay.shell.unfinished import MESSAGE_SECONDS, Unfinished
+from twisted_relay.shell.versions import counts_unsent
 
 SUBPROTOCOL = "relay.v1"
 CLOSE_SECONDS = 2.0
@@ -286,17 +286,4 @@ class RelayFactory(WebSocketServerFactory):
             # The one option that each call sets back to its default, which would refuse "null".
             allowNullOrigin=True,
         )
-        self.protocol = _with_options_of(self, self._kind) if self.fast_path else self._kind
-
-
-def _with_options_of(factory: RelayFactory, kind: type[RelayProtocol]) -> type[RelayProtocol]:
-    """A protocol with the factory's options as attributes of the class.
-
-    Autobahn copies each option that a protocol lacks from the factory to every connection, and
-    renders them all for its debug log, which is not even written. It also sets TCP_NODELAY before
-    it has copied the option for it.
-    """
-    options = {name: getattr(factory, name) for name in kind.CONFIG_ATTRS}
-    # Else a function would become a method.
-    shared = {n: staticmethod(v) if isinstance(v, FunctionType) else v for n, v in options.items()}
-    return type(kind.__name__, (kind,), {**shared, "CONFIG_ATTRS": ()})
+        self.protocol = with_options_of(self, self._kind) if self.fast_path else self._kind
