@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from twisted.internet import reactor
 
@@ -71,13 +72,14 @@ class Doctor:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    async def __call__(self, *given: object, **settings: object) -> Diagnosis:
+    async def __call__(self, *given: object, whole: float = 0, **settings: object) -> Diagnosis:
         parsed = arguments([str(each) for each in given])
         env_file = self.folder / ".env"
         named = parsed.env_file or (str(env_file) if env_file.exists() else None)
         environ = {name: str(value) for name, value in settings.items()}
         deployment = read_deployment(environ, named)
         order = order_of(parsed, deployment)
+        order = attrs.evolve(order, whole=whole or order.whole)
         began = time.monotonic()
         findings = await Examination(reactor, order, deployment).make()
         assert time.monotonic() - began < PROMISED + 5, "the machine may be slow, but not so slow"

@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import ssl
+import time
 from pathlib import Path
 from typing import Any
 
@@ -453,3 +454,70 @@ def test_the_command_ends_with_its_status(doctor: Any, stand: Any, kinds: Any) -
     assert [process.returncode for process in running] == [64, 2, 130]
     assert json.loads(said[1][0])["status"] == "fail"
     assert said[2] == ("", "")
+
+
+async def test_everything_ends_in_time_whatever_hangs(
+    doctor: Any, stand: Any, kinds: Any, good_secret: str
+) -> None:
+    silent = stand(kinds.mute, b"", False)
+    began = time.monotonic()
+    found = await doctor(
+        f"https://127.0.0.1:{silent.port}",
+        whole=0.5,
+        REDIS_URL=f"redis://127.0.0.1:{silent.port}",
+        JOIN_TOKEN_SECRET=good_secret,
+    )
+    assert time.monotonic() - began < 4
+    assert found.code == 2
+    for name in ("live", "websocket", "tls", "redis", "metrics"):
+        assert "not done within" in found.seen(name)
+    assert found.status("secret") == "ok"
+
+
+NONSENSE = (
+    [],
+    {"alive": "yes", "ready": "no", "checks": [], "metrics": [], "instanceId": {}, "version": []},
+    {"ready": False, "checks": {"redis": [], "memory": {}, "connections": {"status": {}}},
+     "metrics": {"a": None, "uptime_seconds": {"value": "x"}, "redis_ready": {"value": -1},
+                 "memory_limit_bytes": {"value": 1e999}, "memory_used_bytes": {"value": 3},
+                 'event_loop_lag_seconds_bucket{le="x"}': {"value": 1}}},
+    {"timestamp": 10**400, "metrics": {"x": {"value": 10**400}}, "checks": {"redis": 10**400}},
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("body", NONSENSE, ids=range(len(NONSENSE)))
+async def test_a_relay_that_talks_nonsense(
+    doctor: Any, stand: Any, kinds: Any, body: object
+) -> None:
+    text = json.dumps(body).encode()
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    other = stand(kinds.mute, head % len(text) + text, True)
+    found = await doctor(f"http://127.0.0.1:{other.port}", "--timeout=2")
+    assert found.status("live") == found.status("websocket") == "fail"
+    assert len(found.checks) > 40
+
+
+async def test_a_relay_that_asks_for_a_certificate(
+    doctor: Any, wire: Any, kinds: Any, tmp_path: Path
+) -> None:
+    authority = Authority()
+    cert, key = authority.issue("localhost", 24 * 60).write(tmp_path)
+    ca = tmp_path / "ca.pem"
+    ca.write_bytes(authority.issued.pem)
+    operator = authority.issue("operator")
+    both = tmp_path / "operator.pem"
+    both.write_bytes(operator.chain + operator.key_pem)
+    relay = wire.RelayProcess(
+        tmp_path, wait=False, TLS_CERT_FILE=cert, TLS_KEY_FILE=key, TLS_CLIENT_CA_FILE=ca
+    )
+    address = f"https://localhost:{relay.port}"
+    try:
+        kinds.poll(lambda: '"listening"' in relay.out, "a relay that listens")
+        without = await doctor(address, "--ca-file", ca)
+        assert without.status("live") == without.status("websocket") == "fail"
+        assert "certificate" in without.seen("live")
+        assert "--client-cert" in without.checks["live"]["cure"]
+        found = await doctor(address, "--ca-file", ca, "--client-cert", both)
+        assert set(found.bad()) <= TIMED
+    finally:
+        relay.stop()

@@ -60,6 +60,55 @@ def _pid(text: str) -> int:
     return int(text)
 
 
+_OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
+    (
+        "--env-file",
+        {"metavar": "FILE", "help": "the relay's settings (default: .env, if it exists)"},
+    ),
+    (
+        "--ops-url",
+        {
+            "metavar": "URL",
+            "type": _target,
+            "help": "where /health and /metrics are, if not there (default: by OPS_ENDPOINT)",
+        },
+    ),
+    ("--json", {"action": "store_true", "help": "one JSON object instead of text"}),
+    (
+        "--timeout",
+        {
+            "metavar": "S",
+            "type": _seconds,
+            "default": 5.0,
+            "help": "seconds for each question (5); everything together ends within 15",
+        },
+    ),
+    (
+        "--ca-file",
+        {"metavar": "FILE", "type": Path, "help": "authorities to trust, not the system's"},
+    ),
+    (
+        "--client-cert",
+        {"metavar": "FILE", "type": Path, "help": "certificate and key, for a relay that asks"},
+    ),
+    (
+        "--pid",
+        {"metavar": "PID", "type": _pid, "help": "the relay's process, for its limit of files"},
+    ),
+    (
+        "--idle",
+        {
+            "metavar": "S",
+            "type": _seconds,
+            "default": 0.0,
+            "help": "stay silent in a room for so many seconds more: is the connection ended?",
+        },
+    ),
+    ("--no-room", {"action": "store_true", "help": "make no room"}),
+    ("--version", {"action": "version", "version": f"relay-doctor {__version__}"}),
+)
+
+
 def arguments(argv: list[str]) -> argparse.Namespace:
     """Read a command line; ends the process for one that cannot be used."""
     parser = _Parser(
@@ -69,48 +118,16 @@ def arguments(argv: list[str]) -> argparse.Namespace:
         epilog=_EPILOG,
         allow_abbrev=False,
     )
-    add = parser.add_argument
-    add(
+    parser.add_argument(
         "url",
         metavar="URL",
         nargs="?",
         type=_target,
-        help="the relay as its clients know it:"
-        " https://chat.example, ws://host:3001/ws (default: by HOST and PORT, on this machine)",
+        help="the relay as its clients know it: https://chat.example, ws://host:3001/ws (default:"
+        " by HOST and PORT, on this machine)",
     )
-    add("--env-file", metavar="FILE", help="the relay's settings (default: .env, if it exists)")
-    add(
-        "--ops-url",
-        metavar="URL",
-        type=_target,
-        help="where /health and /metrics are served, if not there (default: by OPS_ENDPOINT)",
-    )
-    add("--json", action="store_true", help="one JSON object instead of text")
-    add(
-        "--timeout",
-        metavar="S",
-        type=_seconds,
-        default=5.0,
-        help="seconds for each question (5); all together end after 14",
-    )
-    add("--ca-file", metavar="FILE", type=Path, help="authorities to trust instead of the system's")
-    add(
-        "--client-cert",
-        metavar="FILE",
-        type=Path,
-        help="certificate and key in one PEM file, for a relay that asks for one",
-    )
-    add("--pid", metavar="PID", type=_pid, help="the relay's process, for its limit of open files")
-    add(
-        "--idle",
-        metavar="S",
-        type=_seconds,
-        default=0.0,
-        help="also stay silent in a room for so"
-        " many seconds, to see whether something ends the connection",
-    )
-    add("--no-room", action="store_true", help="make no room")
-    add("--version", action="version", version=f"relay-doctor {__version__}")
+    for name, details in _OPTIONS:
+        parser.add_argument(name, **details)
     parsed = parser.parse_args(argv)
     if parsed.no_room and parsed.idle:
         parser.error("--idle needs a room: leave --no-room out")

@@ -31,12 +31,11 @@ from twisted_relay.doctor.secrecy import judge_env_file, judge_old_secrets, judg
 from twisted_relay.doctor.talk import Talk
 from twisted_relay.doctor.target import Target
 
-WHOLE_SECONDS = 14.0
-"""For everything together; the idle test comes on top."""
 _HEALTH_CALLS = 3
 
 
-Part = Callable[[], Coroutine[Any, Any, list[Finding]]]
+Part = Callable[[list[Finding]], Coroutine[Any, Any, None]]
+"""Makes some checks, and puts what it finds into the list as it finds it."""
 
 
 class Examination:
@@ -55,65 +54,83 @@ class Examination:
             (redis_verdicts.NAMES, self._redis),
             ((*load.NAMES, files.NAME), self._load),
         )
-        running = [self._bounded(names, part) for names, part in parts]
-        done: Any = await DeferredList(running)
+        done: Any = await DeferredList([self._bounded(*names_and_part) for names_and_part in parts])
         findings = [finding for _success, found in done for finding in found]
         return [*findings, *self._told()]
 
     def _bounded(self, names: Sequence[str], part: Part) -> Deferred[list[Finding]]:
-        """Run a part; whatever becomes of it, there is something to say of each of its checks."""
-        seconds = WHOLE_SECONDS + self._order.idle
+        """Run a part; whatever becomes of it, there is something to say of each of its checks.
 
-        def failed(failure: Any) -> list[Finding]:
-            first, *others = names
-            cure = "Run it again, and see what takes so long: network, proxy or relay."
-            seen = f"not done within {seconds:.0f} s"
-            if failure.type.__name__ not in ("TimeoutError", "CancelledError"):
-                seen = f"what was answered makes no sense ({failure.type.__name__})"
-                cure = "See what it is that answers there."
-            return [
-                fail(first, seen, cure, SLOW if "not done" in seen else DROPS),
-                *(skipped(name, seen) for name in others),
-            ]
+        It is not waited for when the time is over: it may be in the middle of a question, with more
+        to come.
+        """
+        seconds = self._order.whole + self._order.idle
+        said: list[Finding] = []
+        over: Deferred[list[Finding]] = Deferred()
 
-        running = Deferred.fromCoroutine(part())
-        return running.addTimeout(seconds, self._reactor).addErrback(failed)
+        def end(seen: str, cure: str, chapter: str) -> None:
+            if over.called:
+                return
+            done = {finding.name for finding in said}
+            missing = [name for name in names if name not in done]
+            if missing:
+                said.append(fail(missing[0], seen, cure, chapter))
+                said.extend(skipped(name, seen) for name in missing[1:])
+            over.callback(list(said))
 
-    async def _probes(self) -> list[Finding]:
+        def failed(failure: Any) -> None:
+            seen = f"what was answered makes no sense ({failure.type.__name__})"
+            end(seen, "See what it is that answers there.", DROPS)
+
+        late = "Run it again, and see what takes so long: network, proxy or relay."
+        timer = self._reactor.callLater(
+            seconds, end, f"not done within {seconds:.0f} s", late, SLOW
+        )
+        running = Deferred.fromCoroutine(part(said))
+        running.addCallbacks(lambda _: end("nothing came of it", late, SLOW), failed)
+
+        def stop(found: list[Finding]) -> list[Finding]:
+            if timer.active():
+                timer.cancel()
+            return found
+
+        return over.addCallback(stop)
+
+    async def _probes(self, said: list[Finding]) -> None:
         target = self._order.target
         plain, spoofed, ready = await self._together(
             self._get(target, "/live"),
             self._get(target, "/live", **SPOOF),
             self._get(target, "/ready"),
         )
+        said += (
+            probes.judge_live(plain),
+            probes.judge_ready(ready),
+            judge_belief(Asked(plain, spoofed), target),
+        )
         health = [await self._details("/health")]
         if isinstance(health[0], Answer):
             health += await self._together(
                 *(self._details("/health") for _ in range(_HEALTH_CALLS - 1))
             )
-        return [
-            probes.judge_live(plain),
-            probes.judge_ready(ready),
-            judge_belief(Asked(plain, spoofed), target),
-            probes.judge_instances(health),
-            *probes.judge_health(health[0]),
-        ]
+        said += (probes.judge_instances(health), *probes.judge_health(health[0]))
 
-    async def _talk(self) -> list[Finding]:
+    async def _talk(self, said: list[Finding]) -> None:
         order = self._order
         talk = Talk(self._reactor, order.target, order.trust, order.limit, self._web, order.idle)
         try:
             greeting = await talk.greet()
-            live = None if greeting.fault is None else await self._get(order.target, "/live")
-            findings = [
+            said += (
                 talk_verdicts.judge_websocket(greeting),
                 talk_verdicts.judge_subprotocol(greeting),
                 talk_verdicts.judge_ping(greeting),
-                judge_relay_clock(greeting, live),
-            ]
+            )
+            live = None if greeting.fault is None else await self._get(order.target, "/live")
+            said.append(judge_relay_clock(greeting, live))
             if not order.room or greeting.fault is not None:
                 why = "--no-room" if not order.room else "there is no connection"
-                return [*findings, skipped("room", why), skipped("secret-in-use", why)]
+                said += (skipped("room", why), skipped("secret-in-use", why))
+                return
             met = await talk.meet()
         finally:
             await talk.part()
@@ -121,36 +138,38 @@ class Examination:
         tokens = None if bad else self._deployment.settings.tokens
         now_ms = int(time.time() * 1000)
         signature = talk_verdicts.judge_signature(met, tokens, os.urandom, now_ms)
-        return [*findings, talk_verdicts.judge_room(met), signature]
+        said += (talk_verdicts.judge_room(met), signature)
 
-    async def _tls(self) -> list[Finding]:
+    async def _tls(self, said: list[Finding]) -> None:
         order = self._order
         if not order.target.secure:
-            return [skipped(name, "the URL is not https or wss") for name in tls.NAMES]
+            said += (skipped(name, "the URL is not https or wss") for name in tls.NAMES)
+            return
         try:
             shown = await tls.look(self._reactor, order.target, order.trust, order.limit)
         except Unreachable as fault:
             cure = "See what listens there, and whether it speaks TLS 1.2 or 1.3."
-            return [
-                fail("tls", f"no TLS: {fault}", cure, TLS),
-                *(skipped(name, "there is no TLS") for name in tls.NAMES[1:]),
-            ]
-        return tls.judge_tls(shown, order.target, datetime.datetime.now(datetime.UTC))
+            said.append(fail("tls", f"no TLS: {fault}", cure, TLS))
+            said += (skipped(name, "there is no TLS") for name in tls.NAMES[1:])
+        else:
+            said += tls.judge_tls(shown, order.target, datetime.datetime.now(datetime.UTC))
 
-    async def _redis(self) -> list[Finding]:
+    async def _redis(self, said: list[Finding]) -> None:
         url = self._deployment.settings.redis.url
         if url is None:
             why = "REDIS_URL is not set here: rooms are in one process, and Redis in nobody's way"
-            return [skipped(name, why) for name in redis_verdicts.NAMES]
+            said += (skipped(name, why) for name in redis_verdicts.NAMES)
+            return
         visit = RedisVisit(self._reactor, parse_redis_url(url), self._order.limit)
-        return redis_verdicts.judge_redis(await visit.make())
+        said += redis_verdicts.judge_redis(await visit.make())
 
-    async def _load(self) -> list[Finding]:
+    async def _load(self, said: list[Finding]) -> None:
         series = load.read_series(await self._details("/metrics", Accept="application/json"))
+        said += load.judge_load(series)
         limit = float(self._deployment.settings.admission.max_total_connections)
         if not isinstance(series, str):
             limit = series.get("limit_max_total_connections", limit)
-        return [*load.judge_load(series), files.judge_files(self._files(series), limit)]
+        said.append(files.judge_files(self._files(series), limit))
 
     def _files(self, series: load.Series | str) -> files.OpenFiles | str | None:
         if self._order.pid is not None:

@@ -15,6 +15,7 @@ class Order:
     Attributes:
         ops: where /health and /metrics are; None for where the settings or the target have them.
         limit: seconds for each question.
+        whole: seconds for everything together; the idle test comes on top.
         room: whether to make one.
         idle: seconds of silence in it.
         pid: of the relay, where it is on this machine.
@@ -27,3 +28,4 @@ class Order:
     idle: float = 0.0
     pid: int | None = None
     trust: Trust = attrs.Factory(Trust)
+    whole: float = 14.0

@@ -33,11 +33,22 @@ _NOT_A_RELAY = (
 )
 
 
+_CERTIFICATE = (
+    "The relay asks clients for a certificate (TLS_CLIENT_CA_FILE): give one by --client-cert."
+)
+
+
+def unreached(name: str, path: str, fault: Unreachable) -> Finding:
+    """Nothing answers there."""
+    cure = _CERTIFICATE if "certificate required" in str(fault) else _RUNNING
+    return fail(name, f"{path}: {fault}", cure, DROPS)
+
+
 def judge_live(reply: Reply) -> Finding:
     """Whether a relay answers at all."""
     name = "live"
     if isinstance(reply, Unreachable):
-        return fail(name, f"/live: {reply}", _RUNNING, DROPS)
+        return unreached(name, "/live", reply)
     if reply.status == 200 and reply.fields.get("alive") is True:
         return ok(name, f"/live answers in {milliseconds(reply.came - reply.sent)}")
     if 300 <= reply.status < 400:

@@ -24,6 +24,7 @@ from twisted_relay.doctor.findings import (
 )
 from twisted_relay.doctor.line import SUBPROTOCOL, Closed, ErrorFrame, Refusal
 from twisted_relay.doctor.network import Answer, Unreachable
+from twisted_relay.doctor.probes import unreached
 from twisted_relay.doctor.talk import Greeting, RoomTalk
 
 SLOW_SECONDS = 0.25
@@ -39,10 +40,6 @@ _LIMITS_CURE = (
     " (else all of them count as one address); then raise MAX_CONNS_PER_IP and"
     " MAX_CONNECTS_PER_IP_PER_MIN together."
 )
-_RUNNING_CURE = (
-    "See whether the relay runs and listens there (systemctl status, pm2 list, docker compose ps),"
-    " and whether URL, port and firewall are right; its last log line tells why it ended."
-)
 
 
 def judge_websocket(greeting: Greeting) -> Finding:
@@ -53,7 +50,7 @@ def judge_websocket(greeting: Greeting) -> Finding:
     if isinstance(fault, Refusal):
         return refused(fault)
     if isinstance(fault, Unreachable):
-        return fail("websocket", f"/ws: {fault}", _RUNNING_CURE, DROPS)
+        return unreached("websocket", "/ws", fault)
     seen = f"after the handshake there was no HELLO, but {fault}"
     cure = "Look whether it is this relay that answers on /ws, and into its log at this time."
     return fail("websocket", seen, cure, DROPS)
