@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import json
 import os
@@ -22,6 +23,7 @@ from twisted.logger import (
 
 from twisted_relay.shell import log_lines, logs
 
+ROOT = Path(__file__).parents[2]
 SECRET = "s3cret-room-id"
 OTHERS = ("autobahn.twisted.websocket", "twisted.web.http", "txredisapi", "stdout", "stderr")
 
@@ -80,6 +82,21 @@ def test_only_named_fields_are_written_or_filled_in() -> None:
     assert line["msg"] == "rate limit r -"
     assert line["reason"] == "r"
     assert SECRET not in log.text
+
+
+def test_each_field_that_the_relay_names_is_one_that_is_written() -> None:
+    unwritten = [
+        f"{file.name}:{call.lineno}: {keyword.arg}"
+        for file in (ROOT / "twisted_relay").rglob("*.py")
+        for call in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Attribute)
+        and call.func.attr in ("debug", "info", "warn", "error", "critical", "failure")
+        and ast.unparse(call.func.value).endswith("log")
+        for keyword in call.keywords
+        if keyword.arg not in (*logs.FIELDS, "failure")
+    ]
+    assert unwritten == []
 
 
 def test_values_are_bounded_and_stay_on_their_line() -> None:

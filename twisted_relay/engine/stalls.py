@@ -50,6 +50,6 @@ class StallWatch:
             self._log.warn(
                 "this process stood still; its rooms are checked",
                 event="stalled",
-                seconds=passed,
+                duration_ms=round(passed * 1000),
             )
             self._stalled()
