@@ -52,7 +52,7 @@ class Echo:
 def echo(service: RelayService) -> None:
     """Let the service's connections talk to an echo."""
 
-    class Protocol(service._factory.protocol):  # type: ignore[name-defined,misc]
+    class Protocol(service.wiring.factory.protocol):  # type: ignore[name-defined,misc]
         def onMessage(self, payload: bytes, isBinary: bool) -> None:
             # The suite wants binary messages back, which the relay's protocol refuses.
             if isBinary:
@@ -60,8 +60,8 @@ def echo(service: RelayService) -> None:
             else:
                 super().onMessage(payload, isBinary)
 
-    service._factory.relay = Echo()
-    service._factory.protocol = Protocol
+    service.wiring.factory.relay = Echo()
+    service.wiring.factory.protocol = Protocol
 
 
 #: The runner in a process of its own: it brings parts of an old Autobahn along, under their names.
@@ -85,7 +85,7 @@ async def verdicts(fast_path: bool, without: tuple[str, ...]) -> dict[str, list[
     settings = ROOMY | {"FAST_PATH": str(fast_path)}
     service = RelayService(load_settings(settings))
     echo(service)
-    assert service._factory.fast_path is fast_path
+    assert service.wiring.factory.fast_path is fast_path
     service.startService()
     try:
         assert service.port is not None

@@ -24,7 +24,7 @@ from twisted.python.failure import Failure
 from twisted_relay.core.addresses import limit_key
 from twisted_relay.core.proxies import Trust
 from twisted_relay.core.settings import load_settings
-from twisted_relay.shell import service, versions
+from twisted_relay.shell import service, versions, wiring
 from twisted_relay.shell.proxy_protocol import ProxiedEndpoint
 from twisted_relay.shell.redis_bus import Ear
 from twisted_relay.shell.redis_connection import Connection, RedisFault
@@ -83,7 +83,7 @@ class House:
         self.clock = Clock()
         settings = load_settings({"FAST_PATH": str(fast_path), "MAX_WS_MSG_BYTES": "4096"})
         with (
-            patch.object(service, "_now_ms", lambda: int(self.clock.seconds() * 1000)),
+            patch.object(wiring, "_now_ms", lambda: int(self.clock.seconds() * 1000)),
             patch.object(versions, "misfit", _misfit),
         ):
             self.service = service.RelayService(
@@ -106,7 +106,7 @@ class House:
         metrics = self.service.metrics
         assert not any(metrics.unhandled_errors.values()), metrics.unhandled_errors
         assert metrics.active_connections == 0
-        assert self.service._admission.total == 0
+        assert self.service.wiring.admission.total == 0
         assert all(len(line.value()) < MOST_WRITTEN for line in self.lines)
         self.service.relay.stop()
 
@@ -176,7 +176,7 @@ def _conversation(data: bytes, fast_path: bool) -> list[object]:
         else:
             line.hear(_frame(0x81, _known(source.piece(), lines)))
         house.clock.advance(0)
-    assert house.service._factory.fast_path is fast_path
+    assert house.service.wiring.factory.fast_path is fast_path
     told: list[object] = [
         # What follows the handshake's answer, which holds an id by chance.
         (line.value().partition(b"\r\n\r\n")[2], line.disconnecting, line.aborted)

@@ -1,10 +1,9 @@
-"""The wiring: settings become objects, objects become a running server, and the server an end."""
+"""The relay as a service: what was wired becomes a running server, and the server has an end."""
 
 from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Callable, MutableMapping
 from typing import Any
 
@@ -16,36 +15,19 @@ from twisted.python.failure import Failure
 from twisted.web.server import Site
 
 from twisted_relay import __version__
-from twisted_relay.core.admission import Admission
-from twisted_relay.core.keys import bus_keys
 from twisted_relay.core.settings import Loaded, Settings, SettingsError
-from twisted_relay.core.tokens import TokenSigner
-from twisted_relay.engine.assembly import make_relay
 from twisted_relay.engine.lag import LoopLag
-from twisted_relay.engine.metrics import Metrics
-from twisted_relay.engine.relay import Environment
-from twisted_relay.shell import logs, notify, page, versions
-from twisted_relay.shell.backing import make_backing
+from twisted_relay.shell import logs, notify, page
 from twisted_relay.shell.endpoints import (
     CannotListen,
     Doors,
     close_before_the_end,
-    doors_of,
     end_with_failure,
-    ops_door,
 )
-from twisted_relay.shell.entrance import AdmissionResource
-from twisted_relay.shell.http import make_sites
-from twisted_relay.shell.probes import configured_limits
 from twisted_relay.shell.reload import Reload, on_hangup, say
-from twisted_relay.shell.tls import certificates_of_old, server_tls
+from twisted_relay.shell.tls import certificates_of_old
 from twisted_relay.shell.transport import send_at_once
-from twisted_relay.shell.turns import Turns
-from twisted_relay.shell.websocket import RelayFactory
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
+from twisted_relay.shell.wiring import Wiring
 
 
 class RelayService(service.MultiService):
@@ -61,6 +43,7 @@ class RelayService(service.MultiService):
 
     Attributes:
         relay, backing, store, metrics, site: the parts, for whoever embeds the service.
+        wiring: all of them.
         tls: the certificate in use, which `ServerTls.reload` takes anew; None without TLS.
 
     Raises:
@@ -86,63 +69,16 @@ class RelayService(service.MultiService):
         self._reactor = reactor
         self._loaded = loaded
         self.settings: Settings = loaded.settings
-        settings = self.settings
-        self.metrics = Metrics(time.time())
+        self.wiring = wiring = Wiring(loaded.settings, reactor, random_bytes)
+        self.relay, self.metrics, self.tls = wiring.relay, wiring.metrics, wiring.tls
+        self.backing, self.store = wiring.backing, wiring.backing.store
+        self.site: Site = wiring.sites.public
         self._lag = LoopLag(reactor, self.metrics.loop_lag)
-        self._turns = Turns(reactor)
-        self.backing = make_backing(settings, reactor, _now_ms, self.metrics)
-        self.store = self.backing.store
-        self._random_secret = random_bytes(32)
-        self._signer = TokenSigner(
-            settings.tokens.secret or self._random_secret, settings.tokens.old_secrets, random_bytes
-        )
-        self.relay = make_relay(
-            Environment(
-                reactor,
-                _now_ms,
-                random_bytes,
-                self.metrics,
-                f"twisted-relay/{__version__}",
-                self._turns.soon,
-            ),
-            settings.session,
-            settings.rooms,
-            self._signer,
-            settings.tokens.next_token_ttl_ms,
-            self.store,
-            settings.features.slow_consumer_protection,
-            self.backing.bus,
-            self.backing.bus_keys,
-        )
-        self._misfit = versions.misfit() if settings.runtime.fast_path else None
-        self._fast_path = settings.runtime.fast_path and self._misfit is None
-        self._admission = Admission(settings.admission, settings.features.ip_tracking)
-        self._factory = RelayFactory(
-            self.relay,
-            self._admission,
-            reactor,
-            settings.session.max_ws_msg_bytes,
-            self._fast_path,
-        )
-        self._sites = make_sites(
-            settings,
-            self.relay,
-            self.backing.status,
-            self.metrics,
-            AdmissionResource(self._factory, self.metrics),
-        )
-        self.site: Site = self._sites.public
         self._reload = (
             None if read is None else Reload(loaded, read, self._take_up, lambda: self.tls)
         )
         self._no_hangup: Callable[[], None] = lambda: None
-        self.tls = server_tls(settings.listen, reactor)
-        if self.tls is not None:
-            self.metrics.read_expiry = self.tls.expires_at
-        doors = [(door, self.site) for door in doors_of(settings.listen, reactor, self.tls)]
-        if self._sites.ops is not None:
-            doors.append((ops_door(settings.listen, reactor, self.tls), self._sites.ops))
-        self._doors = Doors(doors, self._opened)
+        self._doors = Doors(wiring.doors, self._opened)
         self._listens: bool | None = None
         self._starting = True
 
@@ -174,8 +110,8 @@ class RelayService(service.MultiService):
                 "JOIN_TOKEN_SECRET is not set: a random one serves for the life of this process",
                 event="random_token_secret",
             )
-        if self._misfit is not None:
-            self._log.warn("the fast path is off: {fault}", event="plain_path", fault=self._misfit)
+        if (misfit := self.wiring.misfit) is not None:
+            self._log.warn("the fast path is off: {fault}", event="plain_path", fault=misfit)
         self.backing.start()
         self.relay.start()
         self._lag.start()
@@ -210,37 +146,28 @@ class RelayService(service.MultiService):
         if self.tls is not None:
             self.tls.stop()
         self.relay.stop()
-        self._factory.stop()
+        self.wiring.factory.stop()
         self._lag.stop()
         await self.backing.stop()
-        self._turns.stop()
+        self.wiring.turns.stop()
         self._no_hangup()
         await maybeDeferred(super().stopService)
         self._log.info("stopped", event="stopped")
 
     def _take_up(self, settings: Settings) -> None:
-        """Put settings in force: what of them can change while the process runs."""
         self.settings = settings
-        tokens, limits = settings.tokens, settings.session
-        self._signer.change(tokens.secret or self._random_secret, tokens.old_secrets)
-        self.backing.change(settings.rooms, tokens.secret)
-        keys = bus_keys(tokens.secret, tokens.old_secrets) if tokens.secret else ()
-        self.relay.change(limits, settings.rooms, keys)
-        self._admission.change(settings.admission)
-        self._sites.change(settings)
-        self._factory.change(limits.max_ws_msg_bytes)
-        self.metrics.limits = configured_limits(limits, settings.admission, settings.rooms)
+        self.wiring.change(settings)
         if self._observer is not None:
             self._observer.change(settings.log)
 
     def _opened(self, port: IListeningPort) -> None:
-        if self._fast_path:
+        if self.wiring.fast_path:
             send_at_once(port)
 
     def _listening(self, _: None) -> None:
         self._listens = True
-        if self._fast_path:
-            self._turns.start()
+        if self.wiring.fast_path:
+            self.wiring.turns.start()
         for door, port in zip(self._doors.doors, self._doors.ports, strict=True):
             number = getattr(port.getHost(), "port", None)
             self._log.info(
