@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,26 @@ def test_a_message_of_another_kind_is_never_text() -> None:
             decode(unknown)
     with pytest.raises(UnknownMessage):
         decode(b"[" * 100_000)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=6,
+)
+FIELDS = st.sampled_from(["id", "ts", "from", "text", "mediaId", "name", "mime", "size", "sha256"])
+
+
+@given(st.sampled_from(["text", "file", "x"]), st.dictionaries(FIELDS, JSON))
+def test_whatever_a_member_writes_is_a_message_or_an_unknown_one(
+    kind: str, fields: dict[str, Any]
+) -> None:
+    try:
+        message = decode(json.dumps({"type": kind} | fields).encode())
+    except UnknownMessage:
+        return
+    time.gmtime(message.ts / 1000)
+    assert decode(encode(message)) == message
 
 
 def test_the_vectors_of_media() -> None:

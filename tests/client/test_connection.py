@@ -338,6 +338,19 @@ async def test_a_relay_that_never_answers_is_a_timeout(
         await entering
 
 
+async def test_leaving_ends_the_wait_for_an_answer(
+    fake_relay: Any, member: Member, until: Callable[..., Any]
+) -> None:
+    fake_relay.answer = lambda seat, frame: None
+    entering = Deferred.fromCoroutine(member.client.create())
+    await until(lambda: fake_relay.frames("ROOM_CREATE"))
+    await member.client.leave()
+    with pytest.raises(ConnectFailed, match="closed"):
+        await entering
+    assert not member.clock.getDelayedCalls()
+    assert member.events == []
+
+
 async def test_nobody_there_is_one_line() -> None:
     port = reactor.listenTCP(0, Factory(), interface="127.0.0.1")
     number = port.getHost().port

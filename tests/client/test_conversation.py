@@ -10,6 +10,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 
 from twisted_relay.client import (
+    ClientError,
     Conversation,
     FileFailed,
     FileOffered,
@@ -277,7 +278,10 @@ async def test_what_is_too_large_fails_before_it_costs_the_connection(
     ):
         with pytest.raises(TooLarge):
             await sent
-    with pytest.raises(Exception, match="empty"):
+    for sent in (ann.talk.say("\ud800"), ann.talk.send_file("\ud800", bytes(10), "a/b")):
+        with pytest.raises(ClientError, match=r"surrogate|takes no files"):
+            await sent
+    with pytest.raises(ClientError, match="empty"):
         await ann.talk.send_file("a", b"", "a/b")
     await ann.talk.say("short")
     assert len(fake_relay.seats) == 1
@@ -292,7 +296,7 @@ async def test_nothing_is_said_outside_of_a_room(fake_relay: Any, talkers: Talke
     await ann.talk.leave()
     with pytest.raises(SeatLost, match="left"):
         await ann.talk.send_file("a", b"x", "a/b")
-    with pytest.raises(Exception, match="once"):
+    with pytest.raises(ClientError, match="once"):
         await ann.talk.create()
 
 

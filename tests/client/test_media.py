@@ -238,6 +238,30 @@ def test_a_damaged_picture_is_unreadable(fields: dict[str, Any]) -> None:
     assert told.reason.startswith("a picture: ")
 
 
+SMALL = st.integers(0, 3)
+PARTS = st.builds(
+    MediaPart,
+    mime=st.sampled_from(["image/png", "application/octet-stream"]),
+    size=st.sampled_from([0, 1, len(CONTENT), 10**30]),
+    chunk_size=st.sampled_from([0, 1, 1024, 10**30]),
+    chunks=st.lists(
+        st.sampled_from(["", "AAAA", "é", CUT.seal(CIPHER, CONTENT, 0)]), max_size=3
+    ).map(tuple),
+    media_id=st.sampled_from([None, "file-1"]),
+    part=st.none() | SMALL | st.just(10**30),
+    parts=st.none() | SMALL,
+)
+
+
+@given(st.lists(PARTS, max_size=6))
+def test_no_media_frame_of_a_member_does_any_harm(sent: list[MediaPart]) -> None:
+    incoming = Incoming(CIPHER)
+    incoming.announce("ann", announcement(), 0.0)
+    for part in sent:
+        told = incoming.take(heard(part), 1.0)
+        assert not any(isinstance(event, FileReceived) for event in told)
+
+
 def test_half_a_file_has_no_content() -> None:
     assembly = Assembly(announcement())
     assembly.take(CIPHER, parts()[1])

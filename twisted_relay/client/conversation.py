@@ -5,13 +5,13 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import Deferred, DeferredLock, fail
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from .cipher import CHAT_CONTEXT, Cipher, CipherError
 from .connection import RelayClient
-from .errors import Refused
+from .errors import ClientError, Refused
 from .events import Ended, Event, Gap, Joined, Media, Message, QrRotated, Stats
 from .frames import new_id
 from .happenings import Happening, Said, Unreadable
@@ -121,7 +121,11 @@ class Conversation:
         Outlives lost connections. Fails with Refused or SeatLost: give it an errback.
         """
         message = TextMessage(new_id(), int(time.time() * 1000), self.label, text)
-        return self._client.say(self._cipher.seal(encode(message), CHAT_CONTEXT), message.id)
+        try:
+            sealed = self._cipher.seal(encode(message), CHAT_CONTEXT)
+        except ClientError as fault:
+            return fail(fault)
+        return self._client.say(sealed, message.id)
 
     def send_file(
         self, name: str, content: bytes, mime: str, on_progress: Progress | None = None

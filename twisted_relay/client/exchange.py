@@ -72,8 +72,9 @@ class Exchange:
         return False
 
     def close(self) -> None:
-        """Close the link, if there is one."""
-        link, self.link = self.link, None
+        """Close the link, if there is one; who waits for an answer on it waits no more."""
+        link = self.link
+        self.lost(ConnectFailed("the connection was closed"))
         if link is not None:
             link.close()
 

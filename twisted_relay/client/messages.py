@@ -1,8 +1,13 @@
 """What members say to each other inside the ciphertext: JSON, told apart by its ``type``."""
 
+from typing import Annotated
+
 import msgspec
 
 from .errors import ClientError
+
+Time = Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799_999)]
+"""Unix milliseconds, until the end of the year 9999: what a calendar can show."""
 
 
 class UnknownMessage(ClientError):
@@ -16,7 +21,7 @@ class TextMessage(msgspec.Struct, frozen=True, rename={"sender": "from"}, tag="t
     """
 
     id: str
-    ts: int
+    ts: Time
     sender: str
     text: str
 
@@ -33,7 +38,7 @@ class FileMessage(
     """
 
     id: str
-    ts: int
+    ts: Time
     sender: str
     media_id: str
     name: str
@@ -46,8 +51,11 @@ _decoder = msgspec.json.Decoder(TextMessage | FileMessage)
 
 
 def encode(message: TextMessage | FileMessage) -> bytes:
-    """The plaintext of a message."""
-    return msgspec.json.encode(message)
+    """The plaintext of a message. Raises ClientError for what is no text in any encoding."""
+    try:
+        return msgspec.json.encode(message)
+    except UnicodeEncodeError as fault:
+        raise ClientError("half a character (a lone surrogate) cannot be sent") from fault
 
 
 def decode(plaintext: bytes) -> TextMessage | FileMessage:
