@@ -66,12 +66,11 @@ def test_who_cannot_get_in_is_told_why(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         nobody = closed.getsockname()[1]
-    room, _ = relay.room(3)
+    room, members = relay.room(3)
     waiting = run(f"ws://127.0.0.1:{mute}/ws")
 
     trials = {
         "nobody listens there (connection refused)": run(f"ws://127.0.0.1:{nobody}/ws"),
-        "nobody listens there (connection refused) ": run(link(nobody)),
         "there is no relay at this address (HTTP 404)": run(f"ws://127.0.0.1:{no_relay}/ws"),
         "there is no relay at this address (HTTP 404) ": run(link(no_relay)),
         "there is no such room, or no longer (ERR_NO_ROOM)": run(link(relay.port)),
@@ -80,6 +79,8 @@ def test_who_cannot_get_in_is_told_why(
         ),
     }
     for words, chat in trials.items():
+        for member in members:
+            member.fence()  # who is not heard of is dropped
         assert said(chat) == f"relay-chat: {words.strip()}"
     waiting.process.send_signal(signal.SIGINT)
     assert waiting.exit_code() == 1
@@ -94,12 +95,11 @@ def test_a_certificate_is_trusted_when_its_authority_is(
     relay = start_relay(wait=False, TLS_CERT_FILE=chain, TLS_KEY_FILE=key)
     address = f"wss://localhost:{relay.port}/ws"
     wait_for_port(relay.port)
-    stranger = run(address)
     ann = run("--ca-file", str(tmp_path / "ca.pem"), address)
     bob = run("--ca-file", str(tmp_path / "ca.pem"), ann.out.link())
     bob.notes.next("you are P2, 2 of 10")
+    stranger = run(str(ann.out).strip())
     assert "certificate is not for this host or not from a known" in said(stranger)
-    assert "certificate" in said(run(str(ann.out).strip())), "nor is it asked for a token"
 
 
 def wait_for_port(port: int) -> None:
@@ -114,7 +114,6 @@ def wait_for_port(port: int) -> None:
     ("code", "reason", "words"),
     [
         (1008, "replaced", "another client has taken your seat"),
-        (1003, "invalid message", "invalid message"),
         (1012, "service restart", "there is no such room, or no longer (ERR_NO_ROOM)"),
     ],
 )
@@ -139,9 +138,14 @@ async def test_what_was_not_delivered_is_said_and_the_exit_code_is_one(
 ) -> None:
     chat = run(fake_relay.url)
     await deferToThread(chat.out.link)
+    fake_relay.answer = lambda seat, frame: seat.tell(
+        "ERROR", {"code": "ERR_CIPHERTEXT_TOO_LARGE", "retryable": False}, re=frame["id"]
+    )
+    chat.type("long")
+    await deferToThread(chat.notes.next, r"not sent: too long for this relay \(ERR_CIPHER")
     fake_relay.answer = lambda seat, frame: frame["t"] == "LEAVE" and fake_relay.usual(seat, frame)
     chat.type("hello?")
-    await until(lambda: fake_relay.frames("APP_MSG"))
+    await until(lambda: len(fake_relay.frames("APP_MSG")) == 2)
     chat.end_input()
     await deferToThread(chat.notes.next, "waiting until everything is delivered; Ctrl-C leaves")
     chat.process.send_signal(signal.SIGINT)
@@ -150,46 +154,44 @@ async def test_what_was_not_delivered_is_said_and_the_exit_code_is_one(
     assert len(fake_relay.frames("LEAVE")) == 1
 
 
-async def test_a_message_that_the_relay_refuses_is_named(fake_relay: Any, run: Start) -> None:
-    chat = run(fake_relay.url)
-    await deferToThread(chat.out.link)
-    fake_relay.answer = lambda seat, frame: seat.tell(
-        "ERROR", {"code": "ERR_CIPHERTEXT_TOO_LARGE", "retryable": False}, re=frame["id"]
-    )
-    chat.type("hello?")
-    await deferToThread(chat.notes.next, r"not sent: too long for this relay \(ERR_CIPHER")
-    fake_relay.answer = fake_relay.usual
-    chat.end_input()
-    assert await deferToThread(chat.exit_code) == 1
+BAD_USE: list[tuple[list[str], str]] = [
+    ([], "required"),
+    (["ws://a", "--colour"], "unrecognized arguments"),
+    (["example.org"], "the address of a relay looks like ws://"),
+    (["http://127.0.0.1:3001/"], "not a whole invite: it looks like https://host/#k="),
+    (["https://a/#k=AAAA&roomId=AAAAAAAA"], "the key in this invite is damaged"),
+    (["ws://a", "https://a/#k=" + "A" * 43], "not a whole invite"),
+    (["#k=" + "A" * 43 + "&roomId=AAAAAAAA"], "names no host: give the relay's address"),
+    (["ws://a", "--ca-file", "/no/such"], "cannot read /no/such: no such file or directory"),
+    (["ws://a", "--ca-file", "{none}"], "there is no certificate in"),
+    (["ws://a", "--ca-file", "{damaged}"], "a certificate in .* is damaged"),
+    (["ws://a", "--downloads", "/dev/null"], "/dev/null is not a folder"),
+    (["ws://a", "--downloads", "/proc/x"], "cannot make the folder /proc/x: "),
+]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        ([], "required"),
-        (["ws://a", "--colour"], "unrecognized arguments"),
-        (["example.org"], "the address of a relay looks like ws://"),
-        (["http://127.0.0.1:3001/"], "not a whole invite: it looks like https://host/#k="),
-        (["https://a/#k=AAAA&roomId=AAAAAAAA"], "the key in this invite is damaged"),
-        (["ws://a", "https://a/#k=" + "A" * 43], "not a whole invite"),
-        (["#k=" + "A" * 43 + "&roomId=AAAAAAAA"], "names no host: give the relay's address"),
-        (["ws://a", "--ca-file", "/no/such"], "cannot read /no/such: no such file or directory"),
-        (["ws://a", "--ca-file", "{none}"], "there is no certificate in"),
-        (["ws://a", "--ca-file", "{damaged}"], "a certificate in .* is damaged"),
-        (["ws://a", "--downloads", "/dev/null"], "/dev/null is not a folder"),
-        (["ws://a", "--downloads", "/proc/x"], "cannot make the folder /proc/x: "),
-    ],
-)
-def test_bad_use_is_one_line_and_two(
-    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_bad_use_is_one_line_and_two(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     places = {f"{{{name}}}": tmp_path / name for name in ("damaged", "none")}
     places["{none}"].write_text("no certificate\n")
     places["{damaged}"].write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+    for arguments, words in BAD_USE:
+        with pytest.raises(SystemExit) as ended:
+            main([str(places.get(word, word)) for word in arguments])
+        lines = capsys.readouterr().err.strip().splitlines()
+        assert ended.value.code == 2
+        assert re.search(words, lines[-1])
+        assert lines[-1].startswith("relay-chat: ")
+        assert len(lines) <= 2, "a line of usage at most"
+
+
+def test_ctrl_c_before_anything_has_begun_is_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("twisted_relay.chat.program.start", interrupted)
     with pytest.raises(SystemExit) as ended:
-        main([str(places.get(word, word)) for word in arguments])
-    lines = capsys.readouterr().err.strip().splitlines()
-    assert ended.value.code == 2
-    assert re.search(words, lines[-1])
-    assert lines[-1].startswith("relay-chat: ")
-    assert len(lines) <= 2, "a line of usage at most"
+        main([])
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == ""

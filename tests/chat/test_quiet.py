@@ -27,15 +27,6 @@ def shell(script: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_creating_prints_the_link_alone_on_standard_error(relay: RelayProcess, run: Start) -> None:
-    ann = run("--quiet", f"ws://127.0.0.1:{relay.port}/ws")
-    ann.notes.link()
-    ann.end_input()
-    assert ann.exit_code() == 0
-    assert LINK.fullmatch(str(ann.notes).strip())
-    assert str(ann.out) == ""
-
-
 def test_a_pipeline_into_the_room_and_one_out_of_it(relay: RelayProcess, run: Start) -> None:
     ann = run(f"ws://127.0.0.1:{relay.port}/ws", "--name", "Ann")
     link = ann.out.link()
@@ -62,43 +53,30 @@ def test_a_pipeline_into_the_room_and_one_out_of_it(relay: RelayProcess, run: St
     assert str(listener.notes) == ""
 
 
-def test_the_link_from_the_first_line_of_input_is_in_no_process_list(
-    relay: RelayProcess, run: Start
-) -> None:
-    ann = run("--quiet", f"ws://127.0.0.1:{relay.port}/ws")
-    link = ann.notes.link()
-    script = f"printf '%s\\nfirst\\nlast' {shlex.quote(link)} | {CHAT_WORDS} --quiet -"
-    assert shell(script).returncode == 0
-    ann.out.next(r"^P2: first\nP2: last\n")
-
-
-def test_closed_streams_are_no_trouble(relay: RelayProcess, run: Start) -> None:
+def test_what_goes_in_comes_out_and_nothing_else(relay: RelayProcess, run: Start) -> None:
     ann = run("--quiet", f"ws://127.0.0.1:{relay.port}/ws")
     link = shlex.quote(ann.notes.link())
+    # In no list of processes: the link is the first line of the input.
+    script = f"printf '%s\\nfirst\\nlast' {link} | {CHAT_WORDS} --quiet --name a -"
+    assert shell(script).returncode == 0
+    ann.out.next(r"^a: first\na: last\n")
+    # One by one these lines would take minutes.
+    said = shell(f"(seq 1 3000; echo; echo end) | {CHAT_WORDS} --quiet --name b {link}")
+    assert (said.returncode, said.stderr) == (0, "")
+    ann.out.next("b: end\n")
+    lines = [*map(str, range(1, 3001)), "", "end"]
+    assert str(ann.out).splitlines()[2:] == [f"b: {line}" for line in lines]
+    # A long line without an end is cut, and whole.
+    code = f"{shlex.quote(sys.executable)} -c 'print(chr(252) * 90_001, end=chr(33))'"
+    assert shell(f"{code} | {CHAT_WORDS} --quiet --name c {link}").returncode == 0
+    ann.out.next("!\n")
+    cut = str(ann.out).partition("c: ")[2]
+    assert cut.replace("c: ", "").replace("\n", "") == "ü" * 90_001 + "!"
+    # Closed streams are no trouble.
     assert shell(f"{CHAT_WORDS} --quiet {link} <&-").returncode == 0
     said = shell(f"echo heard | {CHAT_WORDS} {link} >&- 2>&-")
     assert (said.returncode, said.stdout, said.stderr) == (0, "", "")
     ann.out.next("heard")
-
-
-def test_many_lines_go_together_and_come_out_as_they_went_in(
-    relay: RelayProcess, run: Start
-) -> None:
-    ann = run("--quiet", f"ws://127.0.0.1:{relay.port}/ws")
-    link = shlex.quote(ann.notes.link())
-    said = shell(f"(seq 1 3000; echo; echo end) | {CHAT_WORDS} --quiet --name seq {link}")
-    assert (said.returncode, said.stderr) == (0, "")  # one by one they would take minutes
-    ann.out.next("seq: end\n")
-    lines = [*map(str, range(1, 3001)), "", "end"]
-    assert str(ann.out).splitlines() == [f"seq: {line}" for line in lines]
-
-
-def test_a_long_line_without_an_end_is_cut_and_arrives_whole(
-    relay: RelayProcess, run: Start
-) -> None:
-    ann = run("--quiet", f"ws://127.0.0.1:{relay.port}/ws")
-    link = shlex.quote(ann.notes.link())
-    code = f"{shlex.quote(sys.executable)} -c 'print(chr(252) * 90_001, end=chr(33))'"
-    assert shell(f"{code} | {CHAT_WORDS} --quiet {link}").returncode == 0
-    ann.out.next("!\n")
-    assert str(ann.out).replace("P2: ", "").replace("\n", "") == "ü" * 90_001 + "!"
+    ann.end_input()
+    assert ann.exit_code() == 0
+    assert LINK.fullmatch(str(ann.notes).strip()), "the link alone, and nobody's coming"

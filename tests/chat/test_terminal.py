@@ -58,17 +58,16 @@ def test_the_invite_is_a_qr_code_that_holds_the_link(
     assert len(qr_code(str(ann.screen))) == len(shown), "it was shown where it has no room"
 
 
-def test_without_room_or_colours_there_is_no_qr_code(
+def test_a_dumb_terminal_is_not_asked_for_more(
     relay: RelayProcess, sit_down: StartOnTerminal
 ) -> None:
-    ann, _ = make_room(sit_down, relay, "--no-qr")
-    dumb = sit_down(f"ws://127.0.0.1:{relay.port}/ws", TERM="dumb")
-    dumb.screen.link()
-    for person in (ann, dumb):
-        person.type("/quit")
-        assert person.exit_code() == 0
-        assert "▀" not in str(person.screen)
-    assert "\x1b" not in str(dumb.screen)
+    ann = sit_down(f"ws://127.0.0.1:{relay.port}/ws", TERM="dumb")
+    ann.screen.link()
+    ann.type("/qr")
+    ann.screen.next("QR codes need a terminal that is not dumb")
+    ann.type("/quit")
+    assert ann.exit_code() == 0
+    assert not set(str(ann.screen)) & {"▀", "\x1b"}
 
 
 def test_what_is_typed_stays_under_what_arrives(
@@ -96,7 +95,7 @@ def test_what_is_typed_stays_under_what_arrives(
 def test_the_terminal_is_taken_again_after_a_stop_and_given_back_after_an_interrupt(
     relay: RelayProcess, sit_down: StartOnTerminal
 ) -> None:
-    ann, _ = make_room(sit_down, relay)
+    ann, _ = make_room(sit_down, relay, "--no-qr")
     os.kill(ann.pid, signal.SIGSTOP)
     ann.restore()
     assert ann.echoes()
@@ -105,6 +104,7 @@ def test_the_terminal_is_taken_again_after_a_stop_and_given_back_after_an_interr
     ann.press("\x03")
     assert ann.exit_code() == 0
     assert ann.echoes()
+    assert "▀" not in str(ann.screen)
 
 
 def test_a_terminal_that_is_closed_leaves_the_room(

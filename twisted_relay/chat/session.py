@@ -142,7 +142,7 @@ class Chat:
         if isinstance(self.screen, TerminalScreen):
             self.screen.qr(self._invite(None))
         else:
-            self.screen.warn("QR codes need a terminal")
+            self.screen.warn("QR codes need a terminal that is not dumb")
 
     def show_words(self) -> None:
         """Show the safety words of the room's key."""
