@@ -14,7 +14,9 @@ from typing import Any
 
 from tests.chat.processes import CHAT, PATIENCE, ROOT, Running, Start, environment
 from tests.system.conftest import RelayProcess, poll
-from twisted_relay.client import Invite
+from twisted_relay.client import Invite, RoomCipher
+from twisted_relay.client.cipher import CHAT_CONTEXT
+from twisted_relay.client.messages import FileMessage, encode
 
 
 def url(relay: RelayProcess) -> str:
@@ -86,6 +88,54 @@ def test_a_file_arrives_as_it_was_sent(relay: RelayProcess, run: Start, tmp_path
     bob.end_input()
     assert bob.exit_code() == 1, "three files were asked for and not delivered"
     assert sorted(os.listdir(kept)) == ["a report (2).bin", "a report.bin"]
+
+
+def test_files_of_strangers_stay_in_the_folder(
+    relay: RelayProcess, run: Start, tmp_path: Path
+) -> None:
+    kept = tmp_path / "a/kept"
+    ann, link = make_room(run, relay, "--downloads", str(kept))
+    invite = Invite.parse(link)
+    cipher = RoomCipher(invite.key)
+    eve = relay.connect()
+    eve.join(invite.room_id, relay.http_token(invite.room_id))
+
+    def send(name: str, content: bytes, size: int = 0, sha256: str = "") -> None:
+        media_id = f"media-of-{os.urandom(8).hex()}"
+        size, sha256 = size or len(content), sha256 or hashlib.sha256(content).hexdigest()
+        offer = FileMessage(media_id, 1, "Eve", media_id, name, "text/plain", size, sha256)
+        sealed = cipher.seal(encode(offer), CHAT_CONTEXT)
+        eve.send("APP_MSG", roomId=invite.room_id, ciphertextB64=sealed)
+        chunk = cipher.seal(content, f"media:v1|0|{len(content)}".encode())
+        eve.send(
+            "MEDIA_MSG",
+            roomId=invite.room_id,
+            mime="application/octet-stream",
+            size=size,
+            chunkSize=131072,
+            mediaId=media_id,
+            part=0,
+            parts=1,
+            chunks=[chunk],
+        )
+
+    names = ("../../outside", "/etc/passwd", ".profile", "x\x1b[2Jy\n* z", "-rf", "passwd", "..")
+    for name in names:
+        send(name, name.encode())
+    saved = [Path(ann.notes.next(r"(?<=saved ).*")) for _ in names]
+    assert [path.parent for path in saved] == [kept] * len(names)
+    assert sorted(os.listdir(kept)) == sorted(path.name for path in saved)
+    expected = ["outside", "passwd", "profile", "x[2Jy* z", "rf", "passwd (2)", "file.txt"]
+    assert [path.name for path in saved] == expected
+    assert [path.read_bytes() for path in saved] == [name.encode() for name in names]
+    send("huge.bin", b"x", size=10_485_761)
+    ann.notes.next("huge.bin did not arrive: it is larger than 10 MiB")
+    send("false.bin", b"x", sha256="0" * 64)
+    ann.notes.next("false.bin did not arrive: ")
+    ann.end_input()
+    assert ann.exit_code() == 0
+    assert len(os.listdir(kept)) == len(names)
+    assert os.listdir(tmp_path / "a") == ["kept"]
 
 
 def test_a_script_speaks_and_sends_and_all_of_it_arrives(
