@@ -6,7 +6,6 @@ import time
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from certificates import Authority
 from playwright.sync_api import expect
 
 from tests.ops.browser.tab import Tab
@@ -210,31 +209,3 @@ def test_a_duplicated_tab_takes_the_seat_and_gives_it_back(browse):
     ben.say("and back")
     ada.hears("and back", "Ben")
     ada.counts(2)
-
-
-def test_over_tls(browse, start_relay, tmp_path):
-    certificate, key = Authority().issue("localhost").write(tmp_path)
-    relay = start_relay(
-        WEB_CLIENT="true",
-        TLS_CERT_FILE=certificate,
-        TLS_KEY_FILE=key,
-        RELAY_ENDPOINTS="tcp:%PORT%:interface=127.0.0.1 wss:tcp:%OTHER%:interface=127.0.0.1",
-    )
-    people = browse(relay)
-    people.watch.also(f"127.0.0.1:{relay.other_port}")
-    people.base = f"https://127.0.0.1:{relay.other_port}"
-    ada = people.person(ignore_https_errors=True).create("Ada")
-    ben = people.person(ignore_https_errors=True).join(ada.link, "Ben")
-    ada.say("sealed twice")
-    ben.hears("sealed twice", "Ada")
-    assert f"wss://127.0.0.1:{relay.other_port}/ws" in people.watch.asked
-
-
-def test_where_a_browser_gives_no_encryption_the_page_says_so(browse):
-    people = browse()
-    host = f"lan.example:{people.relay.port}"
-    people.watch.also(host)
-    people.watch.expect("Cross-Origin-Opener-Policy header has been ignored")
-    ada = people.person().open(f"http://{host}/")
-    expect(ada.page.get_by_role("alert")).to_contain_text("https")
-    expect(ada.page.get_by_role("button", name="Create a room")).to_be_disabled()
