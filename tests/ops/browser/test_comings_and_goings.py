@@ -166,6 +166,7 @@ def test_a_wrong_key(browse):
         ("#roomId=abcdefghijklmnop", "lacks the room's key"),
         ("#k=" + "A" * 43, "names no room"),
     ],
+    ids=["short-key", "no-key", "no-room"],
 )
 def test_a_damaged_link(browse, fragment, told):
     people = browse()
