@@ -11,7 +11,7 @@ from twisted_relay.engine.lag import PERIOD, LoopLag
 
 def test_a_punctual_loop_has_no_lag_and_a_late_one_has() -> None:
     clock, lags = Clock(), Histogram((0.1, 1.0))
-    lag = LoopLag(clock, lags)
+    lag = LoopLag(clock, lags.observe)
     lag.start()
     clock.pump([PERIOD] * 3)
     assert lags.buckets() == [("0.1", 3.0), ("1.0", 3.0), ("+Inf", 3.0)]
@@ -22,7 +22,7 @@ def test_a_punctual_loop_has_no_lag_and_a_late_one_has() -> None:
 
 def test_it_stops() -> None:
     clock = Clock()
-    lag = LoopLag(clock, Histogram((0.1,)))
+    lag = LoopLag(clock, Histogram((0.1,)).observe)
     lag.stop()
     lag.start()
     lag.stop()

@@ -4,7 +4,7 @@ import pytest
 from twisted.internet.task import Clock
 
 from twisted_relay.engine.interfaces import LEASE_SECONDS
-from twisted_relay.engine.stalls import PERIOD, StallWatch
+from twisted_relay.engine.stalls import PERIOD, stall_watch
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def stalls():
 
 @pytest.fixture
 def watch(clock, stalls):
-    watch = StallWatch(clock, lambda: stalls.append(clock.seconds()))
+    watch = stall_watch(clock, lambda: stalls.append(clock.seconds()))
     watch.start()
     return watch
 
@@ -36,7 +36,7 @@ def test_each_stall_is_told_once(watch, clock, stalls):
 
 
 def test_one_whose_room_fails_looks_on(clock):
-    watch = StallWatch(clock, lambda: 1 / 0)
+    watch = stall_watch(clock, lambda: 1 / 0)
     watch.start()
     with pytest.raises(ZeroDivisionError):
         clock.advance(LEASE_SECONDS * 2)

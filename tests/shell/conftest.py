@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -31,6 +31,23 @@ _TESTS = Path(__file__).parent.parent
 sys.path.extend(str(_TESTS / ring) for ring in ("shell", "engine"))
 pytest.register_assert_rewrite("redis_contract", "store_contract", "store_comparison")
 pytest.register_assert_rewrite("store_case", "store_leases", "store_registration", "store_tokens")
+
+from real_redis import RealRedis, server_binaries  # noqa: E402 - found by the lines above
+from redis_watch import Log  # noqa: E402
+
+
+@pytest.fixture
+def log() -> Iterator[Log]:
+    """What is logged while the test runs."""
+    watch = Log()
+    yield watch
+    watch.close()
+
+
+@pytest.fixture(params=sorted(server_binaries()))
+def any_server(request: pytest.FixtureRequest, start_redis: Callable[..., RealRedis]) -> RealRedis:
+    """A server of each kind that there is."""
+    return start_redis(request.param)
 
 
 @attrs.frozen

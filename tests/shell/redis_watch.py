@@ -1,37 +1,20 @@
-"""What the tests of the link and of the bus share: waiting, settings, the log as written."""
+"""What the tests of the link and of the bus share: settings, the log as written."""
 
 from __future__ import annotations
 
 import io
 import json
-import time
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.task import deferLater
 from twisted.logger import globalLogPublisher
 
 from twisted_relay.core.redis_url import parse_redis_url
 from twisted_relay.core.settings import RedisSettings
 from twisted_relay.engine.metrics import Metrics
 from twisted_relay.shell import logs
-
-PATIENCE = 10.0
-
-
-async def until(true: Callable[[], object], patience: float = PATIENCE) -> None:
-    """Let the reactor run until it is so."""
-    ends = time.monotonic() + patience
-    while not true():
-        assert time.monotonic() < ends, f"it did not come about in {patience} s"
-        await deferLater(reactor, 0.01)
-
-
-async def later(seconds: float) -> None:
-    """Let this much time pass, in which something must not happen."""
-    await deferLater(reactor, seconds)
 
 
 def parts(

@@ -5,15 +5,16 @@ from __future__ import annotations
 import collections
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 import pytest_twisted
-from real_redis import RealRedis, server_binaries
-from redis_watch import Log, later, parts, until
+from real_redis import RealRedis
+from redis_watch import Log, parts
 from twisted.internet.defer import Deferred
 from twisted.logger import LogEvent
+from waiting import later, until
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
@@ -44,13 +45,6 @@ class Owner:
         self.events.append("restored")
 
 
-@pytest.fixture
-def log() -> Iterator[Log]:
-    watch = Log()
-    yield watch
-    watch.close()
-
-
 @pytest_twisted.async_yield_fixture
 async def start_bus() -> AsyncIterator[Callable[..., Any]]:
     """Starts buses, with the arguments of `parts` and an ``owner``; they end with the test."""
@@ -69,11 +63,6 @@ async def start_bus() -> AsyncIterator[Callable[..., Any]]:
         await bus.stop()
     # Sockets that were parted from are closed in the reactor's next turn.
     await later(0.01)
-
-
-@pytest.fixture(params=sorted(server_binaries()))
-def any_server(request: pytest.FixtureRequest, start_redis: Callable[..., RealRedis]) -> RealRedis:
-    return start_redis(request.param)
 
 
 def test_the_interface() -> None:

@@ -14,14 +14,15 @@ from typing import Any
 import pytest
 import pytest_twisted
 from certificates import certificate_for
-from real_redis import RealRedis, server_binaries
-from redis_watch import Log, later, parts, until
+from real_redis import RealRedis
+from redis_watch import Log, parts
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import Certificate
 from twisted.internet.testing import MemoryReactorClock
 from twisted.protocols.portforward import ProxyFactory
+from waiting import later, until
 
 from twisted_relay.core.redis_url import parse_redis_url
 from twisted_relay.core.settings import RedisSettings
@@ -31,13 +32,6 @@ from twisted_relay.shell.redis_connection import Connection, Server, reason_of
 from twisted_relay.shell.redis_link import RedisLink, Script
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def log() -> Iterator[Log]:
-    watch = Log()
-    yield watch
-    watch.close()
 
 
 @pytest_twisted.async_yield_fixture
@@ -55,11 +49,6 @@ async def start_link() -> AsyncIterator[Callable[..., Any]]:
         await link.stop()
     # Sockets that were parted from are closed in the reactor's next turn.
     await later(0.01)
-
-
-@pytest.fixture(params=sorted(server_binaries()))
-def any_server(request: pytest.FixtureRequest, start_redis: Callable[..., RealRedis]) -> RealRedis:
-    return start_redis(request.param)
 
 
 async def test_commands_and_their_replies(

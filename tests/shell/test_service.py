@@ -10,23 +10,13 @@ from typing import Any
 import pytest_twisted
 from real_redis import RealRedis
 from twisted.internet import reactor
-from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.logger import globalLogPublisher
+from waiting import PATIENCE, until
 
 from twisted_relay.core.settings import load_settings
 from twisted_relay.engine.interfaces import Entry, QrToken, Registration
 from twisted_relay.shell.service import RelayService
-
-PATIENCE = 10.0
-
-
-async def until(is_so: Callable[[], Any]) -> None:
-    """Wait until something is so."""
-    ends = reactor.seconds() + PATIENCE
-    while not is_so():
-        assert reactor.seconds() < ends, "it did not come about"
-        await deferLater(reactor, 0.02)
 
 
 def ask(port: int, path: str) -> tuple[int, Any]:

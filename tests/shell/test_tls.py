@@ -20,11 +20,12 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ed25519, rsa, x25519
 from OpenSSL.crypto import X509
 from twisted.internet import reactor
 from twisted.internet.ssl import Certificate, trustRootFromCertificates
-from twisted.internet.task import Clock, deferLater
+from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.internet.threads import deferToThread
 from twisted.logger import globalLogPublisher
 from twisted.protocols.tls import TLSMemoryBIOFactory
+from waiting import PATIENCE, until
 
 from twisted_relay.client import RelayClient
 from twisted_relay.client.events import Lost, Message
@@ -38,19 +39,10 @@ from twisted_relay.shell.tls import (
     certificates_of_old,
 )
 
-PATIENCE = 10.0
 HOST = "localhost"
 V12, V13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 # Twisted's own use of pyOpenSSL, on the side of the client in these tests.
 pytestmark = pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")
-
-
-async def until(is_so: Callable[[], Any]) -> None:
-    """Wait until something is so."""
-    ends = reactor.seconds() + PATIENCE
-    while not is_so():
-        assert reactor.seconds() < ends, "it did not come about"
-        await deferLater(reactor, 0.02)
 
 
 class Secure:

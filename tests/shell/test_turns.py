@@ -27,6 +27,16 @@ async def quick():
     assert "doIteration" not in vars(reactor)
 
 
+async def say_in_one_turn(*ends):
+    """Let text of each peer be there for its transport in the same turn, which is the next."""
+    for made, peer in ends:
+        made.stopReading()
+        peer.send(b"text")
+    await deferLater(reactor, 0.02)
+    for made, _ in ends:
+        made.startReading()
+
+
 @pytest_twisted.ensureDeferred
 async def test_events_timers_and_threads_go_on_in_quick_turns(quick):
     async with connection() as (made, protocol, peer):
@@ -69,14 +79,7 @@ async def test_whom_an_earlier_event_of_the_turn_took_out_gets_none(quick):
             return data_received
 
         first.dataReceived, second.dataReceived = hear_alone(one, two), hear_alone(two, one)
-        one.stopReading()
-        two.stopReading()
-        peer.send(b"text")
-        other_peer.send(b"text")
-        await deferLater(reactor, 0.02)
-        # Both are ready in one turn.
-        one.startReading()
-        two.startReading()
+        await say_in_one_turn((one, peer), (two, other_peer))
         await deferLater(reactor, 0.02)
         assert len(heard) == 1
 
@@ -94,13 +97,7 @@ async def test_what_is_to_come_soon_comes_after_the_events_of_the_turn_and_befor
             first.dataReceived = second.dataReceived = lambda data: heard.append("event")
 
         first.dataReceived = second.dataReceived = data_received
-        one.stopReading()
-        two.stopReading()
-        peer.send(b"text")
-        other_peer.send(b"text")
-        await deferLater(reactor, 0.02)
-        one.startReading()
-        two.startReading()
+        await say_in_one_turn((one, peer), (two, other_peer))
         await done
         assert heard == ["event", "event", "soon", "sooner than the next turn"]
 

@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from collections.abc import Callable
 
-from twisted_relay.engine.histogram import Histogram
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 #: Seconds between two looks: often enough for a scrape, too seldom to cost anything.
 PERIOD = 0.5
 
 
 class LoopLag:
-    """Sets a timer again and again, and counts how long after its time it is called.
+    """Sets a timer again and again, and tells how long after its time it is called.
 
     Args:
         clock: an `IReactorTime`.
-        lags: takes each lag, in seconds.
+        tell: called with each lag, in seconds.
+        period: seconds between two looks.
     """
 
-    def __init__(self, clock: IReactorTime, lags: Histogram) -> None:
+    def __init__(
+        self, clock: IReactorTime, tell: Callable[[float], None], period: float = PERIOD
+    ) -> None:
         self._clock = clock
-        self._lags = lags
+        self._tell = tell
+        self._period = period
         self._due = 0.0
         self._call: IDelayedCall | None = None
 
     def start(self) -> None:
         """Begin to look."""
-        self._due = self._clock.seconds() + PERIOD
-        self._call = self._clock.callLater(PERIOD, self._look)
+        self._due = self._clock.seconds() + self._period
+        self._call = self._clock.callLater(self._period, self._look)
 
     def stop(self) -> None:
         """Look no more; harmless if it was not started."""
@@ -36,5 +40,7 @@ class LoopLag:
             self._call = None
 
     def _look(self) -> None:
-        self._lags.observe(max(0.0, self._clock.seconds() - self._due))
+        lag = max(0.0, self._clock.seconds() - self._due)
+        # First, as what is told may fail.
         self.start()
+        self._tell(lag)

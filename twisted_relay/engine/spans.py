@@ -25,7 +25,7 @@ from twisted_relay.engine.interfaces import (
 from twisted_relay.engine.place import Arrival, Place, Surroundings
 from twisted_relay.engine.recovery import Recovery
 from twisted_relay.engine.renewals import Renewals
-from twisted_relay.engine.stalls import StallWatch
+from twisted_relay.engine.stalls import stall_watch
 
 #: Spent tokens remembered for a room before those that have expired are dropped.
 _MOST_SPENT = 64
@@ -59,7 +59,7 @@ class Spans:
         self._new_lease = new_lease
         self._now_ms = now_ms
         self._places: dict[str, Place] = {}
-        self._stalls = StallWatch(around.clock, self._stalled)
+        self._stalls = stall_watch(around.clock, self._stalled)
         self._renewals = Renewals(around, limits, store, broken)
         self._recovery = Recovery(
             around,

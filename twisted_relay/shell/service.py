@@ -73,7 +73,7 @@ class RelayService(service.MultiService):
         self.relay, self.metrics, self.tls = wiring.relay, wiring.metrics, wiring.tls
         self.backing, self.store = wiring.backing, wiring.backing.store
         self.site: Site = wiring.sites.public
-        self._lag = LoopLag(reactor, self.metrics.loop_lag)
+        self._lag = LoopLag(reactor, self.metrics.loop_lag.observe)
         self._reload = (
             None if read is None else Reload(loaded, read, self._take_up, lambda: self.tls)
         )
