@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import json
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import attrs
 from OpenSSL import SSL
@@ -88,6 +90,24 @@ class Trust:
         return context
 
 
+#: Where each connection's are noted: a context, and so its callback, serves many connections.
+_OBJECTIONS: WeakKeyDictionary[SSL.Connection, set[int]] = WeakKeyDictionary()
+
+
+@functools.cache
+def _noting(trust: Trust) -> SSL.Context:
+    # The system's authorities are many: they are read once.
+    context = trust.context()
+    context.set_verify(SSL.VERIFY_PEER, _note)
+    return context
+
+
+def _note(connection: Any, _cert: Any, fault: int, _depth: int, fine: int) -> bool:
+    if not fine:
+        _OBJECTIONS[connection].add(fault)
+    return True
+
+
 @implementer(IOpenSSLClientConnectionCreator)
 class AnyCertificate:
     """Takes every certificate, and notes OpenSSL's objections in ``objections`` (X509_V_ERR_...).
@@ -99,19 +119,14 @@ class AnyCertificate:
     def __init__(self, host: str, trust: Trust) -> None:
         self.objections: set[int] = set()
         self._name = None if _is_address(host) else host.encode("ascii")
-        self._context = trust.context()
-        self._context.set_verify(SSL.VERIFY_PEER, self._note)
+        self._context = _noting(trust)
 
     def clientConnectionForTLS(self, protocol: Any) -> SSL.Connection:
         connection = SSL.Connection(self._context, None)
+        _OBJECTIONS[connection] = self.objections
         if self._name is not None:
             connection.set_tlsext_host_name(self._name)
         return connection
-
-    def _note(self, _connection: Any, _cert: Any, fault: int, _depth: int, fine: int) -> bool:
-        if not fine:
-            self.objections.add(fault)
-        return True
 
 
 def _is_address(host: str) -> bool:
