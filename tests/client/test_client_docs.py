@@ -23,30 +23,41 @@ BOT = str(ROOT / "docs/examples/echo_bot.py")
 BLOCKS = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
 PROGRAMS = [block for block in BLOCKS if "react(main)" in block]
 PARTS = [block for block in BLOCKS if block not in PROGRAMS]
-Start = Callable[..., "subprocess.Popen[bytes]"]
+Start = Callable[..., "Program"]
+
+
+class Program:
+    """A Python program in a process of its own."""
+
+    def __init__(self, output: Path, *arguments: str) -> None:
+        self._output = output
+        with output.open("wb") as stream:
+            self.process = subprocess.Popen(
+                [sys.executable, *arguments],
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                env={"PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"},
+            )
+
+    @property
+    def output(self) -> str:
+        return self._output.read_text()
 
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Starts a Python program; its output goes to ``output``."""
-    started: list[subprocess.Popen[bytes]] = []
+    """Starts programs, which end with the test."""
+    started: list[Program] = []
 
-    def run(*arguments: str) -> "subprocess.Popen[bytes]":
-        with (tmp_path / "output").open("wb") as output:
-            process = subprocess.Popen(
-                [sys.executable, *arguments],
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env={"PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"},
-            )
-        started.append(process)
-        return process
+    def run(*arguments: str) -> Program:
+        started.append(Program(tmp_path / f"output-{len(started)}", *arguments))
+        return started[-1]
 
     yield run
-    for process in started:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
+    for program in started:
+        if program.process.poll() is None:
+            program.process.kill()
+            program.process.wait()
 
 
 def url(relay: RelayProcess) -> str:
@@ -59,18 +70,17 @@ async def test_the_first_program_talks(
     assert len(PROGRAMS) == 1
     program = PROGRAMS[0].replace("ws://127.0.0.1:3001/ws", url(relay))
     (tmp_path / "first.py").write_text(program)
-    process = start(str(tmp_path / "first.py"))
-    output = tmp_path / "output"
-    await until(lambda: output.read_text().endswith("\n") or process.poll() is not None)
-    invite = Invite.parse(output.read_text())
+    first = start(str(tmp_path / "first.py"))
+    await until(lambda: first.output.endswith("\n") or first.process.poll() is not None)
+    invite = Invite.parse(first.output)
     ben = talkers(url(relay), invite.key, name="Ben")
     await ben.talk.join(invite.room_id)
     await ben.talk.say("hi there")
     await until(lambda: len(ben.of(Said)) == 2)
     assert ben.of(Said)[1].text == "Ben said 8 characters"
-    assert "Ben: hi there" in output.read_text()
-    process.send_signal(signal.SIGINT)
-    await until(lambda: process.poll() is not None)
+    assert "Ben: hi there" in first.output
+    first.process.send_signal(signal.SIGINT)
+    await until(lambda: first.process.poll() is not None)
 
 
 async def test_the_parts_run_one_after_the_other(relay: RelayProcess) -> None:
@@ -90,7 +100,7 @@ async def test_the_parts_run_one_after_the_other(relay: RelayProcess) -> None:
 
 
 async def test_the_bot_does_what_it_says(
-    relay: RelayProcess, start: Start, talkers: Any, until: Any, tmp_path: Path
+    relay: RelayProcess, start: Start, talkers: Any, until: Any
 ) -> None:
     ann = talkers(url(relay), KEY, name="Ann")
     await ann.talk.create()
@@ -112,41 +122,36 @@ async def test_the_bot_does_what_it_says(
     assert ann.of(Said)[-1].text == "echo: from another bot", "it does not answer its kind"
     await ann.talk.say("!bye")
     await until(lambda: ann.of(Stats)[-1].participants == 1, "its good-bye")
-    await until(lambda: bot.poll() is not None)
-    assert bot.returncode == 0
-    assert (tmp_path / "output").read_text() == "it is over: left\n"
+    await until(lambda: bot.process.poll() is not None)
+    assert bot.process.returncode == 0
+    assert bot.output == "it is over: left\n"
 
 
 async def test_the_bot_leaves_in_good_order(
-    relay: RelayProcess, start: Start, talkers: Any, until: Any, tmp_path: Path
+    relay: RelayProcess, start: Start, talkers: Any, until: Any
 ) -> None:
     ann = talkers(url(relay), KEY, name="Ann")
     await ann.talk.create()
     bot = start(BOT, Invite(url(relay), ann.talk.room_id, KEY).link)
     await until(lambda: ann.talk.participants == 2, "the bot")
-    bot.send_signal(signal.SIGTERM)
+    bot.process.send_signal(signal.SIGTERM)
     await until(lambda: ann.talk.participants == 1, "its good-bye")
-    await until(lambda: bot.poll() is not None)
-    assert (tmp_path / "output").read_text() == "it is over: left\n"
+    await until(lambda: bot.process.poll() is not None)
+    assert bot.output == "it is over: left\n"
 
 
-@pytest.mark.parametrize(
-    ("link", "said"),
-    [
-        ("hello", "echo_bot: not an invite"),
-        ("", "echo_bot: not an invite"),
-        (Invite("ws://127.0.0.1:1/ws", "roomroom", KEY).link, "echo_bot: nobody listens there"),
-        ("#" + Invite("ws://a/ws", "roomroom", KEY).link.split("#")[1], "usage: echo_bot.py LINK"),
-    ],
-)
-async def test_the_bot_says_what_is_wrong(
-    link: str, said: str, start: Start, until: Any, tmp_path: Path
-) -> None:
-    bot = start(BOT, link)
-    await until(lambda: bot.poll() is not None)
-    assert bot.returncode == 1
-    assert (tmp_path / "output").read_text().startswith(said)
-    assert len((tmp_path / "output").read_text().splitlines()) == 1
+async def test_the_bot_says_what_is_wrong(start: Start, until: Any) -> None:
+    nobody = Invite("ws://127.0.0.1:1/ws", "roomroom", KEY).link
+    trials = {
+        "echo_bot: not an invite": start(BOT, "hello"),
+        "echo_bot: nobody listens there": start(BOT, nobody),
+        "usage: echo_bot.py LINK": start(BOT, nobody[nobody.index("#") :]),
+    }
+    for said, bot in trials.items():
+        await until(lambda bot=bot: bot.process.poll() is not None)
+        assert bot.process.returncode == 1
+        (line,) = bot.output.splitlines()
+        assert line.startswith(said)
 
 
 def test_the_page_names_all_that_is_public() -> None:
