@@ -43,10 +43,15 @@ export class Exchange {
    */
   open() {
     this.close();
-    this.link = new Link(this.#relay, {
-      onFrame: (link, frame) => link === this.link && this.#onFrame(frame),
-      onLost: (link, code, reason) => link === this.link && this.#onLost(code, reason),
-    });
+    try {
+      this.link = new Link(this.#relay, {
+        onFrame: (link, frame) => link === this.link && this.#onFrame(frame),
+        onLost: (link, code, reason) => link === this.link && this.#onLost(code, reason),
+      });
+    } catch {
+      // A page over https:// may not connect to ws://.
+      return Promise.reject(new ConnectFailed("your browser refuses the address of the relay"));
+    }
     return this.#wait("", ANSWER_MS);
   }
 

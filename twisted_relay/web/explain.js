@@ -26,7 +26,10 @@ const REFUSALS = {
  */
 export function explainEntry(fault) {
   if (fault instanceof ConnectFailed) {
-    return `You are not connected: ${fault.message}. Check your connection, and try again.`;
+    return (
+      `You are not connected: ${fault.message}. Check your connection, and try again. ` +
+      "If that does not help, the relay may not admit this page or your address."
+    );
   }
   if (fault instanceof Refused) {
     if (fault.code.startsWith("ERR_TOKEN_")) {

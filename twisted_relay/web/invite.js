@@ -121,12 +121,15 @@ export function pageFolder(pageAddress) {
 /**
  * @param {string} pageAddress where this page was loaded from
  * @param {string} configured the relay's WebSocket address for a page hosted apart, or ""
- * @returns {string} the relay's WebSocket address
+ * @returns {string | null} the relay's WebSocket address; null if the configured one is none
  */
 export function relayAddress(pageAddress, configured) {
-  const relay = new URL(configured.trim() || "ws", pageFolder(pageAddress));
+  const address = configured.trim() || "ws";
+  if (!URL.canParse(address, pageFolder(pageAddress))) return null;
+  const relay = new URL(address, pageFolder(pageAddress));
   relay.protocol = relay.protocol.replace(/^http/, "ws");
-  return relay.href;
+  relay.hash = "";
+  return /^wss?:$/.test(relay.protocol) ? relay.href : null;
 }
 
 /**

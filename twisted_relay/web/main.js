@@ -23,8 +23,8 @@ import { RoomView } from "./view-room.js";
 
 const configured = document.querySelector('meta[name="relay"]')?.getAttribute("content") ?? "";
 const page = pageFolder(location.href);
-const relay = relayAddress(location.href, configured);
-const hosts = [new URL(page).host, new URL(relay).host];
+const relay = relayAddress(location.href, configured) ?? "";
+const hosts = [new URL(page).host, relay && new URL(relay).host];
 
 /** @type {import("./room.js").Where} */
 const where = {
@@ -99,8 +99,11 @@ function open(link) {
   readInvite(link);
 }
 
-/** @param {string} text an address, or what a person took for one */
-function readInvite(text) {
+/**
+ * @param {string} text an address, or what a person took for one
+ * @param {string} [label] the name that the person had before
+ */
+function readInvite(text, label = "") {
   try {
     invite = parseInvite(text);
   } catch (fault) {
@@ -114,7 +117,7 @@ function readInvite(text) {
   const seat = loadSeat(relay);
   if (seat && inviteFragment(roomId, key) === inviteFragment(seat.place.roomId, seat.key)) {
     void resume(seat);
-  } else front.join(name);
+  } else front.join(name || label);
 }
 
 /** @param {import("./seat.js").Seat} seat */
@@ -148,7 +151,8 @@ async function again() {
   if (ending.again === "resume") await resume({ relay, place, key, unacknowledged: [] });
   else {
     leaveView();
-    readInvite(link);
+    // A name that the relay gave belongs to the seat, and not to the person.
+    readInvite(link, /^P\d+$/.test(place.label) ? "" : place.label);
   }
 }
 
@@ -172,7 +176,7 @@ function onAddress() {
     route();
   } else if (location.href !== room.link) {
     history.replaceState(null, "", room.link);
-    views.room.alert("You are in a room. Leave it before you open another link in this tab.");
+    views.log.note("Leave this room before you open another link in this tab.", "warning");
   }
 }
 
@@ -183,6 +187,11 @@ function start() {
       "Your browser cannot encrypt here: it allows that only on pages with https:// (or on this " +
         "computer itself). Open this page with https://, or ask who hosts it to add TLS.",
     );
+    front.disable();
+    return;
+  }
+  if (!relay) {
+    front.start("This page names no relay. Whoever hosts it has to write one into its index.html.");
     front.disable();
     return;
   }

@@ -100,6 +100,7 @@ export class Receiving {
       if (!whole) return;
       if (file.sha256 !== (await sha256Hex(whole))) throw new MediaError("its checksum is wrong");
       this.#drop(key);
+      this.#refuse(key); // a repeat of a piece is no news
       const { name, mime, from } = file;
       this.#tell({ type: "received", key, memberId, from, name, mime, content: whole });
     } catch (fault) {

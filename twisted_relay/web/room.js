@@ -113,7 +113,7 @@ export class Room {
 
   /** Keep the seat for a reload, with what is not acknowledged. */
   save() {
-    if (!this.#entered || this.ending) return;
+    if (!this.place.nextToken || this.ending) return;
     const { place, unacknowledged } = this.#conversation;
     saveSeat({ relay: this.#where.relay, place, key: this.#cipher.keyBytes, unacknowledged });
   }
@@ -138,7 +138,7 @@ export class Room {
       }
     } catch (fault) {
       if (!(fault instanceof RangeError)) throw fault;
-      this.#views.room.alert(`This was not sent: ${fault.message}.`);
+      this.#views.log.note(`This was not sent: ${fault.message}.`, "warning");
       return false;
     }
     return true;

@@ -147,7 +147,10 @@ export class RoomView {
     });
     this.#room.addEventListener("paste", (event) => {
       const files = [...(event.clipboardData?.files ?? [])];
-      if (!files.length || this.#composer.hidden) return;
+      const types = event.clipboardData?.types ?? [];
+      // Office programs add a picture of the text that was copied.
+      const text = types.includes("text/plain") && types.includes("text/html");
+      if (!files.length || text || this.#composer.hidden) return;
       event.preventDefault();
       actions.send(files);
     });

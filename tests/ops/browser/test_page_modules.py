@@ -251,6 +251,18 @@ def test_where_the_relay_is(
     assert found == [relay, token]
 
 
+@pytest.mark.parametrize(
+    "configured", ["ftp://relay.example/ws", "https://", "javascript:alert(1)"]
+)
+def test_an_address_that_is_no_relays_is_told_of(modules: Modules, configured: str) -> None:
+    found = modules.run(
+        """const { relayAddress } = await import("/invite.js");
+        return relayAddress("https://a.example/", configured);""",
+        configured=configured,
+    )
+    assert found is None
+
+
 # Media
 
 
@@ -375,6 +387,119 @@ def test_no_name_leads_out_of_the_folder(modules: Modules) -> None:
         names=list(names),
     )
     assert safe == list(names.values())
+
+
+RECEIVE = """
+  const { RoomCipher, sha256Hex } = await import("/cipher.js");
+  const { Receiving } = await import("/receiving.js");
+  const { toBase64Url } = await import("/base64.js");
+  const { cut, pieceContext } = await import("/media.js");
+  const cipher = await RoomCipher.generate();
+  const told = [];
+  const waits = [];
+  const real = [globalThis.setTimeout, globalThis.clearTimeout];
+  globalThis.setTimeout = (call, wait) => waits.push({ call, wait });
+  globalThis.clearTimeout = (number) => { if (number) waits[number - 1] = null; };
+  const receiving = new Receiving(cipher, (event) => told.push(
+    { ...event, content: event.content && toBase64Url(event.content), file: undefined }));
+  const content = crypto.getRandomValues(new Uint8Array(2500));
+  const announce = async (mediaId, more = {}) => receiving.announce("ada", {
+    type: "file", id: "i", ts: 1, from: "Ada", mediaId, name: `${mediaId}.bin`, mime: "x/y",
+    size: content.length, sha256: await sha256Hex(content), ...more });
+  const seal = (index, by = cipher) => {
+    const piece = cut(content, 1024)[index];
+    return by.seal(piece, pieceContext(index, piece.length));
+  };
+  const piece = async (mediaId, part, more = {}) => receiving.media("ada", "Ada", {
+    mime: "application/octet-stream", size: content.length, chunkSize: 1024, mediaId, part,
+    parts: 3, chunks: more.chunks ?? [await seal(part)], ...more });
+  const all = async () => { for (const part of [0, 1, 2]) await piece("m", part); };
+  const other = async () => seal(0, await RoomCipher.generate());
+  const expire = () => waits.filter(Boolean).forEach(({ call, wait }) => wait === 120000 && call());
+  try { LINES } finally { [globalThis.setTimeout, globalThis.clearTimeout] = real; }
+  return [told, toBase64Url(content), waits.filter(Boolean).length];
+"""
+
+
+def received(modules: Modules, lines: str) -> tuple[list[dict[str, Any]], str, int]:
+    """What is told of files while these lines run, the file's content, and timers that are left."""
+    told, content, left = modules.run(RECEIVE.replace("LINES", lines))
+    return told, content, left
+
+
+def test_a_file_is_received_in_any_order_of_its_pieces(modules: Modules) -> None:
+    told, content, left = received(
+        modules,
+        """await announce("m");
+        for (const part of [2, 0, 0, 1]) await piece("m", part);
+        await piece("m", 1);""",
+    )
+    steps = [(each["type"], each.get("received")) for each in told]
+    assert steps[:5] == [
+        ("offered", None),
+        *(("progress", size) for size in (452, 1476, 1476, 2500)),
+    ]
+    whole = told[5]
+    assert (whole["type"], whole["content"], whole["name"]) == ("received", content, "m.bin")
+    assert (whole["from"], whole["mime"], whole["memberId"]) == ("Ada", "x/y", "ada")
+    assert told[6:] == [], "a repeat is no news"
+    assert left == 0
+
+
+UNFIT, SEALED = "its pieces do not fit together", "it cannot be decrypted"
+
+
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        (
+            """await announce("m", { sha256: "0".repeat(64) }); await all();""",
+            "its checksum is wrong",
+        ),
+        ("""await announce("m"); receiving.gap();""", "a part of it is missing"),
+        ("""await announce("m"); await piece("m", 0, { size: 2501 });""", UNFIT),
+        ("""await announce("m"); await piece("m", 0, { parts: 4 });""", UNFIT),
+        ("""await announce("m"); await piece("m", 1, { chunks: [await seal(0)] });""", SEALED),
+        ("""await announce("m"); await piece("m", 0, { chunks: [await other()] });""", SEALED),
+        ("""await announce("m", { size: 10485761 });""", "its size is not allowed"),
+        ("""await announce("m"); await piece("m", 0); expire();""", "the rest of it did not come"),
+    ],
+    ids=["checksum", "gap", "size", "parts", "place", "key", "too large", "patience"],
+)
+def test_a_file_that_cannot_be_whole_is_given_up(modules: Modules, lines: str, reason: str) -> None:
+    told, _, left = received(modules, lines + 'await piece("m", 1);')
+    failed = [each for each in told if each["type"] == "failed"]
+    assert [each["reason"] for each in failed] == [reason], "once, whatever comes after it"
+    assert left == 0
+    assert "received" not in [each["type"] for each in told]
+
+
+def test_four_files_at_once(modules: Modules) -> None:
+    told, _, left = received(
+        modules, """for (const id of ["a", "b", "c", "d", "e"]) await announce(id);"""
+    )
+    assert [each["type"] for each in told] == ["offered"] * 4 + ["failed"]
+    assert told[4]["reason"] == "too many files at once"
+    assert left == 4
+
+
+def test_who_comes_in_the_middle_of_a_file_is_told_once(modules: Modules) -> None:
+    told, _, _ = received(modules, """await piece("m", 1); await piece("m", 2);""")
+    assert [each["reason"] for each in told] == ["its sending began before you came"]
+
+
+def test_pictures_in_one_frame_need_no_announcement(modules: Modules) -> None:
+    told, content, _ = received(
+        modules,
+        """const whole = { mime: "image/png", mediaId: undefined, part: undefined,
+          parts: undefined };
+        const chunks = await Promise.all([0, 1, 2].map((index) => seal(index)));
+        await piece("", 0, { ...whole, chunks });
+        await piece("", 0, { ...whole, chunks: chunks.slice(1) });
+        await piece("", 0, { ...whole, chunks: [chunks[0], chunks[2], chunks[1]] });""",
+    )
+    assert [each["type"] for each in told] == ["received", "failed", "unreadable"]
+    assert (told[0]["content"], told[0]["name"]) == (content, "picture.png")
 
 
 # Pace
