@@ -71,6 +71,7 @@ class Doctor:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._started: list[subprocess.Popen[str]] = []
 
     async def __call__(self, *given: object, whole: float = 0, **settings: object) -> Diagnosis:
         parsed = arguments([str(each) for each in given])
@@ -87,7 +88,7 @@ class Doctor:
 
     def start(self, *given: object) -> subprocess.Popen[str]:
         """The command, as an operator starts it."""
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "twisted_relay.doctor", *map(str, given)],
             cwd=self.folder,
             env={
@@ -99,6 +100,13 @@ class Doctor:
             stderr=subprocess.PIPE,
             text=True,
         )
+        self._started.append(process)
+        return process
+
+    def stop(self) -> None:
+        for process in self._started:
+            process.kill()
+            process.communicate()
 
     def write_env(self, mode: int = 0o600, **settings: object) -> Path:
         path = self.folder / ".env"
@@ -108,10 +116,12 @@ class Doctor:
 
 
 @pytest.fixture
-def doctor(tmp_path: Path) -> Doctor:
+def doctor(tmp_path: Path) -> Iterator[Doctor]:
     folder = tmp_path / "doctor"
     folder.mkdir()
-    return Doctor(folder)
+    doctor = Doctor(folder)
+    yield doctor
+    doctor.stop()
 
 
 @pytest.fixture(scope="session")
