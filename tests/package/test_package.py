@@ -149,6 +149,7 @@ def test_wheel_and_editable_install_list_the_plugin_and_leave_twisted_whole(
     run(*pip, "check", cwd=empty)
     assert listed() == both
     assert "relay-chat" in run(empty / "relay-chat", "--help", cwd=empty)
+    assert "relay-doctor" in run(empty / "relay-doctor", "--help", cwd=empty)
     assert "Usage: twistd" in run(empty / "twistd", "relay", "--help", cwd=empty)
     shared = ("relay", "--check", "-e", "reuseport:3001")
     assert "endpoint: reuseport:3001" in run(empty / "twistd", *shared, cwd=empty)
