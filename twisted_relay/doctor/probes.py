@@ -145,7 +145,10 @@ def judge_instances(replies: Sequence[Reply]) -> Finding:
         if isinstance(reply, Answer) and "instanceId" in reply.fields
     ]
     if not told:
-        return skipped(name, "/health, which would name it, is not served here")
+        first = replies[0]
+        return skipped(
+            name, f"/health: {first}" if isinstance(first, Unreachable) else _not_served(first)
+        )
     names, versions = sorted({who for who, _ in told}), sorted({what for _, what in told})
     if len(versions) > 1:
         cure = "Finish the rollout: instances of different versions are meant for minutes only."
