@@ -188,14 +188,14 @@ export class Room {
 
   /** @param {Extract<ConversationEvent, {type: "said"}>} event */
   #onSaid({ memberId, own, message }) {
-    const { room, log } = this.#views;
+    const { log } = this.#views;
     if (own) {
       if (!log.settle(message.id, "sent")) log.text(this.#me, message.text);
       return;
     }
     this.#keyIsRight();
     log.text(this.#people.author(memberId, message.from), message.text);
-    room.unread();
+    this.#unread();
   }
 
   #onUnreadable() {
@@ -209,9 +209,15 @@ export class Room {
 
   /** @param {import("./events.js").ReceivingEvent} event */
   #onFile(event) {
-    if (event.type === "received" && event.key === null) this.#keyIsRight();
+    const alone = event.type === "received" && event.key === null;
+    if (alone) this.#keyIsRight();
     this.#transfers.on(event);
-    if (event.type === "offered" || event.type === "received") this.#views.room.unread();
+    if (alone || event.type === "offered") this.#unread();
+  }
+
+  #unread() {
+    this.#views.room.unread();
+    this.#views.panel.unread();
   }
 
   #keyIsRight() {

@@ -12,6 +12,8 @@ export class PanelView {
   #toggle = byId("panel-toggle");
   #link = byId("link", HTMLInputElement);
   #copied = byId("copied");
+  #news = byId("panel-news");
+  #unseen = 0; // messages that came while the panel covered them
 
   constructor() {
     this.#toggle.addEventListener("click", () => this.open(!this.isOpen));
@@ -41,6 +43,15 @@ export class PanelView {
   open(open) {
     this.#toggle.setAttribute("aria-expanded", String(open));
     document.body.classList.toggle("panel-open", open);
+    this.#unseen = 0;
+    this.#news.textContent = "";
+  }
+
+  /** A message came, perhaps behind the panel. */
+  unread() {
+    if (!this.isOpen) return;
+    this.#unseen += 1;
+    this.#news.textContent = `${this.#unseen} new`;
   }
 
   /**

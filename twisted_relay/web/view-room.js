@@ -135,7 +135,8 @@ export class RoomView {
     });
     this.#message.addEventListener("keydown", (event) => {
       // While an input method composes, Enter chooses a word.
-      if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+      const composes = event.isComposing || event.keyCode === 229; // the second is Safari's way
+      if (event.key !== "Enter" || event.shiftKey || composes) return;
       event.preventDefault();
       send();
     });
