@@ -495,6 +495,7 @@ SERIES = {
     "redis_errors": 0.0,
     'redis_latency_seconds_bucket{le="0.001"}': 100.0,
     'redis_latency_seconds_bucket{le="+Inf"}': 100.0,
+    "redis_latency_seconds_count": 100.0,
     "bus_messages_refused_total": 0.0,
 }
 

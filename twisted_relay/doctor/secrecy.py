@@ -16,6 +16,10 @@ _NEW = (
     f"Make one with {_MAKE}, put it into the .env file of every instance, and change it in two"
     " steps, so that nobody is turned away."
 )
+_AT_ONCE = (
+    f"Make one with {_MAKE}, and put it into the .env file of all instances at once, with no old"
+    " one: the old one may be known to others. Clients then have to be invited anew."
+)
 _WEAK_BITS = 80
 _SEPARATORS = frozenset(" -_.,:/")
 
@@ -58,7 +62,7 @@ def judge_secret(values: Mapping[str, str]) -> Finding:
         return fail(name, seen, _NEW, INTERNET)
     if is_placeholder(secret.encode("utf-8", "surrogateescape")):
         seen = f"JOIN_TOKEN_SECRET: {guessable(secret)}: whoever knows it makes join tokens"
-        return fail(name, seen, _NEW, INTERNET)
+        return fail(name, seen, _AT_ONCE, SECRET)
     why = guessable(secret)
     if why is not None:
         return warn(name, f"JOIN_TOKEN_SECRET: {why}", _NEW, INTERNET)
