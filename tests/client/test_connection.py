@@ -18,6 +18,7 @@ from twisted_relay.client import (
     Refused,
     RelayClient,
     SeatLost,
+    TooLarge,
     connection,
     events,
 )
@@ -236,8 +237,9 @@ async def test_waits_as_long_as_the_relay_asks_for(
     said = [member.client.say("MA", "message-1")]
     await until(lambda: any(call.active() for call in member.clock.getDelayedCalls()))
     said.append(member.client.say("MQ", "message-2"))
+    traffic = member.client._exchange.link.trafficStats
     member.clock.advance(6.9)
-    assert [frame["id"] for frame in fake_relay.frames("APP_MSG")] == ["message-1"]
+    assert traffic.outgoingWebSocketMessages == 2, "ROOM_CREATE, and message-1 once"
     member.clock.advance(0.1)
     for one in said:
         await one
@@ -314,6 +316,32 @@ def test_the_transport_knows_no_encryption() -> None:
         *("backoff", "connection", "delivery", "errors", "events", "exchange", "frames"),
         *("limits", "link", "outbox", "pace", "part"),
     }
+
+
+async def test_what_would_close_the_connection_is_not_sent(fake_relay: Any, member: Member) -> None:
+    fake_relay.limits |= {"maxWsMsgBytes": 300, "maxAppCiphertextBytes": 250}
+    await member.client.create()
+    for sent in (
+        member.client.say("A" * 251),
+        member.client.say("A" * 249),
+        member.client.send_media(MediaPart("a/b", 3, 1024, ("A" * 300,))),
+    ):
+        with pytest.raises(TooLarge):
+            await sent
+    await member.client.say("A" * 100)
+    assert len(fake_relay.frames("APP_MSG") + fake_relay.frames("MEDIA_MSG")) == 1
+
+
+async def test_what_is_said_while_the_connection_closes_is_sent_after_the_return(
+    fake_relay: Any, member: Member, until: Callable[..., Any]
+) -> None:
+    await member.client.create()
+    # As Autobahn does when a ping is not answered; the end itself comes in a later turn.
+    member.client._exchange.link.dropConnection(abort=True)
+    said = member.client.say("MA", "message-1")
+    await come_back(member, until)
+    await said
+    assert [frame["id"] for frame in fake_relay.frames("APP_MSG")] == ["message-1"]
 
 
 async def test_a_message_that_is_refused_fails_alone(fake_relay: Any, member: Member) -> None:

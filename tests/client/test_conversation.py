@@ -151,6 +151,7 @@ async def test_a_file_goes_in_pieces_one_after_the_other_and_text_between_them(
     announced = messages.decode(CIPHER.open(heard[0]["body"]["ciphertextB64"], CHAT_CONTEXT))
     assert isinstance(announced, messages.FileMessage)
     assert {body["mediaId"] for body in bodies} == {announced.media_id}
+    assert not ann.of(FileOffered), "one's own announcement is no offer"
     assert [(body["part"], body["parts"]) for body in bodies] == [(n, 4) for n in range(4)]
     assert {(body["mime"], body["size"]) for body in bodies} == {
         ("application/octet-stream", 16384)
@@ -285,6 +286,14 @@ async def test_what_is_too_large_fails_before_it_costs_the_connection(
         await ann.talk.send_file("a", b"", "a/b")
     await ann.talk.say("short")
     assert len(fake_relay.seats) == 1
+
+
+async def test_a_file_beyond_the_format_is_not_begun(fake_relay: Any, talkers: Talkers) -> None:
+    ann = talkers(fake_relay.url)
+    await ann.talk.create()
+    with pytest.raises(TooLarge, match="10 MiB"):
+        await ann.talk.send_file("a", bytes(10_485_761), "a/b")
+    assert not fake_relay.frames("APP_MSG")
 
 
 async def test_nothing_is_said_outside_of_a_room(fake_relay: Any, talkers: Talkers) -> None:
