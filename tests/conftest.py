@@ -24,6 +24,12 @@ settings.register_profile(
 settings.load_profile("suite")
 
 
+def pytest_collection_finish() -> None:
+    """Called by pytest: what all tests share is garbage for none, so leave it out of the search."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def no_unseen_failures() -> Iterator[list[LogEvent]]:
     """Fail a test whose Deferreds fail with nobody listening, or that logs an unexpected failure.
