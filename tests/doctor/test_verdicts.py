@@ -40,11 +40,6 @@ NEAR, FAR = parse_target("http://10.0.0.7:3001"), parse_target("http://chat.exam
 SECURE = parse_target("https://chat.example")
 
 
-@pytest.fixture(autouse=True)
-def no_unseen_failures() -> None:
-    """Nothing here waits for anything: the watch, which looks through all memory, has no use."""
-
-
 def answer(status: int = 200, body: object = None, **headers: str) -> Answer:
     names = {name.replace("_", "-"): value for name, value in headers.items()}
     return Answer(status, names, json.dumps(body).encode(), 100.0, 100.1)
