@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import random
 from typing import Any
 
 import pytest
@@ -84,6 +85,29 @@ def test_qr_masks_and_their_choice_are_those_of_segno(modules: Modules, segno: A
             assert each[mask] == rows(segno.make_qr(content, mask=mask, **options)), mask
         best = segno.make_qr(content, **options)
         assert (chosen, matrix) == (best.mask, rows(best))
+
+
+def test_penalties_are_those_of_segno(modules: Modules) -> None:
+    from segno.encoder import evaluate_mask
+
+    drawn = random.Random(7)
+    matrices = [
+        [[int(drawn.random() < dark) for _ in range(size)] for _ in range(size)]
+        for size in (21, 25, 33)
+        for dark in (0.0, 0.2, 0.4, 0.5, 0.6, 0.8, 1.0)
+    ]
+    # Rows full of what looks like a finder, at the edges and within.
+    line = [1, 0, 1, 1, 1, 0, 1, 0, 0, 0, 0, 1, 0, 1, 1, 1, 0, 1, 1, 1, 0, 1, 0, 0, 0]
+    matrices.append([line[at:] + line[:at] for at in range(25)])
+    points = modules.run(
+        """const { penalty } = await import("/qr-penalty.js");
+        return matrices.map((rows) => penalty(rows.map((row) => Uint8Array.from(row))));""",
+        matrices=matrices,
+    )
+    assert points == [
+        evaluate_mask(tuple(bytearray(row) for row in rows), len(rows), len(rows))
+        for rows in matrices
+    ]
 
 
 def test_what_no_qr_code_holds_is_refused(modules: Modules) -> None:
