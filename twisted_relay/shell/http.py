@@ -145,6 +145,40 @@ def make_sites(
     Raises:
         SettingsError: for WEB_CLIENT without a page in this installation.
     """
+    vitals = _vitals(settings, relay, status, metrics, now)
+    desk = Desk(metrics, settings.log.requests, now)
+    keep_alive = settings.http.keep_alive_timeout_ms / 1000
+    probes = Probes(desk, vitals, settings.features, settings.log.health_check_failures)
+    apart = settings.listen.ops_endpoint is not None
+    root = _root(settings, desk, relay, ws)
+    probes.add(root, details=not apart)
+    public = RelaySite(root, desk, make_edge(settings), keep_alive, reactor)
+    if not apart:
+        return Sites(public, None)
+    ops_root = Root(desk)
+    probes.add(ops_root, details=True)
+    return Sites(public, RelaySite(ops_root, desk, make_ops_edge(settings), keep_alive, reactor))
+
+
+def _root(settings: Settings, desk: Desk, relay: RoomCalls, ws: IResource) -> Root:
+    """What everybody may ask for, the probes apart."""
+    root = Root(desk)
+    if settings.http.web_client:
+        # First, so that no file could ever take the place of a call.
+        add_page(root, desk, read_page(page_folder()))
+    root.putChild(b"ws", ws)
+    root.putChild(b"rooms", Rooms(desk, relay))
+    return root
+
+
+def _vitals(
+    settings: Settings,
+    relay: RoomCalls,
+    status: Callable[[], StoreStatus],
+    metrics: Metrics,
+    now: Callable[[], float],
+) -> Vitals:
+    """What the probes tell of; the metrics are told what runs, and within which limits."""
     runtime = settings.runtime
     metrics.limits = configured_limits(settings.session, settings.admission, settings.rooms)
     metrics.build = {
@@ -152,7 +186,7 @@ def make_sites(
         "service_version": runtime.service_version,
         "deployment_env": runtime.deployment_env,
     }
-    vitals = Vitals(
+    return Vitals(
         metrics=metrics,
         registry=make_registry(metrics),
         status=status,
@@ -162,20 +196,3 @@ def make_sites(
         version=runtime.service_version,
         instance_id=runtime.instance_id,
     )
-    desk = Desk(metrics, settings.log.requests, now)
-    keep_alive = settings.http.keep_alive_timeout_ms / 1000
-    probes = Probes(desk, vitals, settings.features, settings.log.health_check_failures)
-    apart = settings.listen.ops_endpoint is not None
-    root = Root(desk)
-    if settings.http.web_client:
-        # First, so that no file could ever take the place of a call.
-        add_page(root, desk, read_page(page_folder()))
-    root.putChild(b"ws", ws)
-    root.putChild(b"rooms", Rooms(desk, relay))
-    probes.add(root, details=not apart)
-    public = RelaySite(root, desk, make_edge(settings), keep_alive, reactor)
-    if not apart:
-        return Sites(public, None)
-    ops_root = Root(desk)
-    probes.add(ops_root, details=True)
-    return Sites(public, RelaySite(ops_root, desk, make_ops_edge(settings), keep_alive, reactor))
