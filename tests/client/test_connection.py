@@ -22,6 +22,7 @@ from twisted_relay.client import (
     connection,
     events,
 )
+from twisted_relay.client.gathering import PATIENCE
 from twisted_relay.client.part import MediaPart
 
 
@@ -140,6 +141,40 @@ async def test_resends_what_was_not_acknowledged_with_the_same_id_in_order(
         await one
     ids = [frame["id"] for frame in fake_relay.seats[1].heard if frame["t"] == "APP_MSG"]
     assert ids == ["message-1", "message-2", "message-3"]
+
+
+async def test_what_waits_is_said_when_as_many_are_back_as_before_the_loss(
+    fake_relay: Any, member: Member, until: Callable[..., Any]
+) -> None:
+    await member.client.join("room-room", "to.ken")
+    fake_relay.seats[0].tell("ROOM_STATS", {"roomId": "room-room", "participants": 3, "max": 10})
+    await until(lambda: member.told(events.Stats), "the count")
+    fake_relay.seats[0].close_with(1012, "service restart")
+    await until(lambda: member.told(events.Lost), "the loss")
+    said = member.client.say("MQ", "message-1")
+    await come_back(member, until)
+    seat = fake_relay.seats[1]
+    seat.tell("ROOM_STATS", {"roomId": "room-room", "participants": 2, "max": 10})
+    await until(lambda: len(member.told(events.Stats)) == 2, "the first who are back")
+    assert [frame["t"] for frame in seat.heard] == ["JOIN_REQUEST"]
+    seat.tell("ROOM_STATS", {"roomId": "room-room", "participants": 3, "max": 10})
+    await said
+
+
+async def test_who_does_not_come_back_is_not_waited_for_long(
+    fake_relay: Any, member: Member, until: Callable[..., Any]
+) -> None:
+    await member.client.join("room-room", "to.ken")
+    fake_relay.seats[0].tell("ROOM_STATS", {"roomId": "room-room", "participants": 3, "max": 10})
+    await until(lambda: member.told(events.Stats), "the count")
+    fake_relay.seats[0].transport.abortConnection()
+    await until(lambda: member.told(events.Lost), "the loss")
+    said = member.client.say("MQ", "message-1")
+    await come_back(member, until)
+    member.clock.advance(PATIENCE - 0.1)
+    assert not said.called
+    member.clock.advance(0.2)
+    await said
 
 
 async def test_drops_repeats_of_member_and_id(
@@ -314,7 +349,7 @@ def test_the_transport_knows_no_encryption() -> None:
                 ahead += [name for name in names if node.level and name not in seen]
     assert seen == {
         *("backoff", "connection", "delivery", "errors", "events", "exchange", "frames"),
-        *("limits", "link", "outbox", "pace", "part"),
+        *("gathering", "limits", "link", "outbox", "pace", "part"),
     }
 
 

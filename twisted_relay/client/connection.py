@@ -13,6 +13,7 @@ from .delivery import Delivery
 from .errors import ClientError, ConnectFailed, Refused, SeatLost, TooLarge, milliseconds
 from .exchange import Exchange
 from .frames import Frame, FrameError
+from .gathering import Gathering
 from .limits import Limits
 from .link import Link, open_link
 from .outbox import Repeats
@@ -53,6 +54,7 @@ class RelayClient:
         self._exchange = Exchange(self._clock)
         self._coming_back: Any = None
         self._repeats = Repeats()
+        self._gathering = Gathering()
         self._next_token = ""
         self._entering = self._seated = self._over = False
         self.room_id = self.member_id = self.label = ""
@@ -148,7 +150,7 @@ class RelayClient:
         self._tell(joined)
         link = self._exchange.link
         if link is not None:  # else the listener left at once
-            self._delivery.start(link.send)
+            self._delivery.start(link.send, self._gathering.patience(joined.participants))
         return joined
 
     # Coming back
@@ -167,6 +169,7 @@ class RelayClient:
 
     def _plan_return(self, reason: str, at_least: float = 0.0) -> None:
         self._delivery.stop()
+        self._gathering.lost()
         wait = max(self._backoff.next(), at_least)
         self._coming_back = self._clock.callLater(wait, self._start_return)
         self._tell(events.Lost(reason, wait))
@@ -250,6 +253,12 @@ class RelayClient:
         if not self._repeats.is_repeat(media.member_id, frame.id):
             self._tell(media)
 
+    def _on_stats(self, frame: Frame) -> None:
+        stats = events.Stats.of(frame)
+        self._tell(stats)
+        if self._gathering.complete(stats.participants):
+            self._delivery.release()
+
     def _on_token(self, frame: Frame) -> None:
         self._next_token = frame.text("nextToken")
 
@@ -283,6 +292,6 @@ _REACTIONS: dict[str, Callable[[RelayClient, Frame], object]] = {
     "TOKEN": RelayClient._on_token,
     "QR_ROTATED": RelayClient._on_qr,
     "SYSTEM_MSG": lambda client, frame: client._tell(events.Notice.of(frame)),
-    "ROOM_STATS": lambda client, frame: client._tell(events.Stats.of(frame)),
+    "ROOM_STATS": RelayClient._on_stats,
     "GAP": lambda client, _frame: client._tell(events.Gap()),
 }

@@ -39,11 +39,22 @@ class Delivery:
         self._pump()
         return done
 
-    def start(self, write: Callable[[bytes], None]) -> None:
-        """There is a link to write to: what was not acknowledged goes out, in the old order."""
+    def start(self, write: Callable[[bytes], None], patience: float = 0.0) -> None:
+        """There is a link to write to: what was not acknowledged goes out, in the old order.
+
+        At once, or after ``patience`` seconds, unless ``release`` comes first.
+        """
         self._stop_timer()
         self._write = write
         self._outbox.again()
+        if patience:
+            self._hold(patience)
+        else:
+            self._pump()
+
+    def release(self) -> None:
+        """What was held back goes out."""
+        self._held = False
         self._pump()
 
     def stop(self) -> None:
@@ -99,15 +110,11 @@ class Delivery:
             self._timer = self._clock.callLater(again, self._pump)
 
     def _hold(self, seconds: float) -> None:
-        """Nothing goes out for a while: a relay without its room state needs no pressure."""
+        """Nothing goes out for a while: nobody is there, or the relay is without its room state."""
         if not self._held:
             self._stop_timer()
             self._held = True
-            self._timer = self._clock.callLater(seconds, self._release)
-
-    def _release(self) -> None:
-        self._held = False
-        self._pump()
+            self._timer = self._clock.callLater(seconds, self.release)
 
     def _stop_timer(self) -> None:
         self._held = False

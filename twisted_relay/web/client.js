@@ -4,6 +4,7 @@
 import { Backoff } from "./backoff.js";
 import { Exchange } from "./exchange.js";
 import { countOf, textOf } from "./frames.js";
+import { Gathering } from "./gathering.js";
 import { limitsOf } from "./limits.js";
 import { ConnectFailed, Refused } from "./link.js";
 import { Repeats } from "./outbox.js";
@@ -20,6 +21,7 @@ export class RoomClient {
   #backoff = new Backoff();
   #sender = new Sender();
   #repeats = new Repeats();
+  #gathering = new Gathering();
   #exchange;
   #seated = false;
   #over = false;
@@ -141,13 +143,14 @@ export class RoomClient {
     this.#seated = true;
     this.#returning = false;
     this.#backoff.reset();
+    const participants = created ? 1 : countOf(body.participants, 1);
     this.#listener({
       type: "joined",
-      participants: created ? 1 : countOf(body.participants, 1),
+      participants,
       max: countOf(created ? body.maxParticipants : body.max),
       resumed: body.resumed === true,
     });
-    this.#sender.start(this.#exchange.link);
+    this.#sender.start(this.#exchange.link, this.#gathering.patience(participants));
   }
 
   // Coming back
@@ -170,6 +173,7 @@ export class RoomClient {
   #planReturn(reason) {
     this.#returning = true;
     this.#sender.pause();
+    this.#gathering.lost();
     const wait = this.#backoff.next();
     this.#returnTimer = setTimeout(() => this.#startReturn(), wait);
     this.#listener({ type: "lost", reason, retryMs: wait });
@@ -214,6 +218,7 @@ export class RoomClient {
     else if (t === "ROOM_STATS") {
       const [participants, max] = [body.participants, body.max].map((value) => countOf(value));
       this.#listener({ type: "stats", participants, max });
+      if (this.#gathering.complete(participants)) this.#sender.release();
     } else if (t === "TOKEN") {
       this.place = { ...this.place, nextToken: textOf(body.nextToken, this.place.nextToken) };
       this.#listener({ type: "token" });

@@ -21,6 +21,7 @@ export class Sender {
   /** @type {Link | null} */
   #link = null;
   #timer = 0;
+  #heldUntil = 0;
 
   /** @param {import("./limits.js").Limits} limits */
   allow(limits) {
@@ -56,11 +57,19 @@ export class Sender {
   /**
    * In the room, on a new link: what is not acknowledged goes out again.
    * @param {Link | null} link
+   * @param {number} patience for how many milliseconds to hold it back, unless `release` comes first
    */
-  start(link) {
+  start(link, patience) {
     this.#link = link;
     this.#backoff.reset();
     this.#outbox.again();
+    this.#heldUntil = performance.now() + patience;
+    this.#pump();
+  }
+
+  /** What was held back goes out. */
+  release() {
+    this.#heldUntil = 0;
     this.#pump();
   }
 
@@ -99,8 +108,10 @@ export class Sender {
     clearTimeout(this.#timer);
     const link = this.#link;
     if (!link) return;
-    if (link.unsentBytes > UNSENT_BYTES) {
-      this.#pumpIn(UNSENT_WAIT_MS);
+    const held = this.#heldUntil - performance.now();
+    const pause = held > 0 ? held : link.unsentBytes > UNSENT_BYTES ? UNSENT_WAIT_MS : 0;
+    if (pause) {
+      this.#pumpIn(pause);
       return;
     }
     const { out, wait } = this.#outbox.due(performance.now());

@@ -419,3 +419,28 @@ def test_every_module_has_its_row_in_the_document() -> None:
     named = (ROOT / "docs/web-client.md").read_text(encoding="utf-8")
     files = sorted(path.name for path in (ROOT / "twisted_relay/web").iterdir())
     assert [name for name in files if f"| `{name}` |" not in named] == []
+
+
+def test_after_a_loss_of_the_whole_room_the_sender_waits_for_the_others(modules: Modules) -> None:
+    sent, patience = modules.run(
+        """const { Gathering } = await import("/gathering.js");
+        const { Sender } = await import("/sender.js");
+        const gathering = new Gathering();
+        const sender = new Sender();
+        const sent = [];
+        const link = { unsentBytes: 0, send: (frame) => sent.push(JSON.parse(frame).id) };
+        gathering.patience(2);
+        gathering.complete(3);
+        gathering.lost();
+        const patience = [gathering.patience(2)];
+        sender.start(link, patience[0]);
+        void sender.send("APP_MSG", "message-1", {});
+        const early = [...sent];
+        const steps = [2, 3, 3].map((there) => gathering.complete(there));
+        sender.release();
+        gathering.lost();
+        patience.push(gathering.patience(3));
+        return [[early, steps, sent], patience];""",
+    )
+    assert sent == [[], [False, True, False], ["message-1"]]
+    assert patience == [5_000, 0]
