@@ -34,6 +34,8 @@ PATIENCE = 15.0
 SHOTS = ROOT / "build/screenshots"
 FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    # A container may have little of it.
+    "--disable-dev-shm-usage",
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
     # No name leads anywhere, but one: to this machine, as by a name in DNS.
     "--host-resolver-rules=MAP lan.example 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
