@@ -392,6 +392,7 @@ async def test_every_bad_setting_is_named(doctor: Any, relay: Any) -> None:
     assert "hush-hush" not in found.out
     assert found.status("websocket") == "ok", "the rest is looked at all the same"
     assert found.status("secret") == "fail"
+    assert "cannot be used" in found.seen("redis")
     gone = await doctor(url(relay), "--env-file", "no-such-file")
     assert "No such file" in gone.seen("settings")
 

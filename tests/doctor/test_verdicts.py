@@ -13,6 +13,8 @@ from typing import Any
 import attrs
 import pytest
 from certificates import Authority
+from OpenSSL import SSL
+from service_identity import VerificationError
 
 from twisted_relay.core.settings import load_settings
 from twisted_relay.core.tokens import Claims, TokenSigner
@@ -22,7 +24,7 @@ from twisted_relay.doctor.command import wants_colour
 from twisted_relay.doctor.deployment import read_deployment, tcp_address
 from twisted_relay.doctor.findings import CHAPTERS, Finding, fail, ok, skipped, warn
 from twisted_relay.doctor.line import Closed, ErrorFrame, Refusal, read_refusal
-from twisted_relay.doctor.network import Answer, Unreachable
+from twisted_relay.doctor.network import Answer, Unreachable, reason_of
 from twisted_relay.doctor.proxies import Asked
 from twisted_relay.doctor.redis import RedisFacts, parse_info
 from twisted_relay.doctor.report import as_json, as_text, exit_code
@@ -142,6 +144,21 @@ def test_redis_is_known_where_only_the_secret_is_missing() -> None:
     assert len(found.faults) == 1
     assert found.settings.redis.url == "redis://x"
     assert judge_secret(found.values).status == "fail"
+
+
+def test_what_cannot_be_used_or_read_is_not_called_unset(tmp_path: Path) -> None:
+    nothing = read_deployment({}, "/dev/null")
+    assert nothing.absent("REDIS_URL") == "REDIS_URL is not set here"
+    bad = read_deployment({"REDIS_URL": "redis://u:p@h:1/x", "TLS_CERT_FILE": "c"}, "/dev/null")
+    for name in ("REDIS_URL", "TLS_CERT_FILE"):
+        assert "cannot be used" in bad.absent(name)
+    path = tmp_path / "relay.env"
+    path.write_text("a word\nREDIS_URL=redis://x\n")
+    unread = read_deployment({}, str(path))
+    for name in ("REDIS_URL", "TLS_CERT_FILE"):
+        assert "cannot be read" in unread.absent(name)
+    assert "cannot be read" in judge_secret(unread.values, unread.unread).seen
+    assert "is not set here" in judge_secret(nothing.values, nothing.unread).seen
 
 
 def test_chance_is_not_taken_for_a_word() -> None:
@@ -463,6 +480,22 @@ def test_a_redis_as_it_should_be() -> None:
 def test_a_redis_as_it_should_not_be(change: Any, name: str, status: str) -> None:
     found = named(redis_verdicts.judge_redis(attrs.evolve(FACTS, **change)))
     assert found[name].status == status, found[name].seen
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        SSL.Error([("SSL routines", "", "certificate verify failed")]),
+        VerificationError(errors=[]),
+    ],
+)
+def test_a_redis_whose_certificate_is_not_good(fault: Exception) -> None:
+    """Not its state is what is to be looked at."""
+    facts = RedisFacts(fault=reason_of(fault), step="enter")
+    found = redis_verdicts.judge_redis(facts)[0]
+    assert found.status == "fail"
+    assert "is not reached: TLS fails (" in found.seen
+    assert "SSL_CERT_FILE" in found.cure
 
 
 # Metrics, files, clocks.

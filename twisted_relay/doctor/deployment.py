@@ -30,6 +30,7 @@ class Deployment:
         env_file: the file that was read; None if there is none.
         faults: what the relay would not start with, a line each.
         notices: what the relay would say of them.
+        unread: whether there is a file that could not be read, so that nothing of it is known.
     """
 
     settings: Settings = attrs.field(repr=False)
@@ -37,6 +38,16 @@ class Deployment:
     env_file: Path | None
     faults: tuple[str, ...]
     notices: tuple[Notice, ...]
+    unread: bool = False
+
+    def absent(self, name: str) -> str:
+        """Why there is no value of a setting that has none by default."""
+        start = "TLS_" if name.startswith("TLS_") else f"{name}:"
+        if any(fault.startswith(start) for fault in self.faults):
+            return f"{name} cannot be used as it is set: see the check settings"
+        if self.unread:
+            return f"{name} is not known, as the file of settings cannot be read"
+        return f"{name} is not set here"
 
     @property
     def known(self) -> bool:
@@ -94,7 +105,7 @@ def read_deployment(environ: Mapping[str, str], named: str | None) -> Deployment
     above = {name: value for name, value in environ.items() if value.strip()}
     values = {name: value for name, value in {**found, **above}.items() if name in known}
     settings, notices, bad = _load(values)
-    return Deployment(settings, values, env_file, (*faults, *bad), notices)
+    return Deployment(settings, values, env_file, (*faults, *bad), notices, bool(faults))
 
 
 def _load(values: Mapping[str, str]) -> tuple[Settings, tuple[Notice, ...], list[str]]:

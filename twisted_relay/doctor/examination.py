@@ -157,7 +157,9 @@ class Examination:
     async def _redis(self, said: list[Finding]) -> None:
         url = self._deployment.settings.redis.url
         if url is None:
-            why = "REDIS_URL is not set here: rooms are in one process, and Redis in nobody's way"
+            why = self._deployment.absent("REDIS_URL")
+            if why.endswith("is not set here"):
+                why += ": rooms are in one process, and Redis in nobody's way"
             said += (skipped(name, why) for name in redis_verdicts.NAMES)
             return
         visit = RedisVisit(self._reactor, parse_redis_url(url), self._order.limit)
@@ -186,10 +188,10 @@ class Examination:
         settings = deployment.settings
         return [
             judge_settings(deployment),
-            judge_secret(deployment.values),
+            judge_secret(deployment.values, deployment.unread),
             judge_old_secrets(deployment.values, settings.tokens.old_secrets),
             judge_env_file(deployment.env_file),
-            tls.judge_files(settings.listen),
+            tls.judge_files(settings.listen, deployment.absent("TLS_CERT_FILE")),
             judge_trust_setting(deployment),
             *judge_origins(deployment, self._order.target),
         ]

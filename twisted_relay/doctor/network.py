@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 
 import attrs
 from OpenSSL import SSL
+from service_identity import VerificationError
 from twisted.internet import error
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeoutError
@@ -38,6 +39,7 @@ REASONS: tuple[tuple[type[BaseException], str], ...] = (
     (DeferredTimeoutError, "no answer in time"),
     (CancelledError, "no answer in time"),
     (SSL.Error, "TLS fails"),
+    (VerificationError, "TLS fails (the certificate is for another name)"),
     (error.ConnectionClosed, "the connection was closed without an answer"),
     (error.ConnectError, "it cannot be reached"),
     (OSError, "it cannot be reached"),

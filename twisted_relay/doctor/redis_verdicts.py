@@ -31,8 +31,13 @@ NAMES = (
 _CURES = {
     "connect": (
         "See whether Redis runs and listens there (redis-cli -u with the URL, ping), and whether"
-        " host and port of REDIS_URL are right. Without it rooms go on where their members are on"
-        " one instance; nobody can create or join."
+        " REDIS_URL is right: host, port, and rediss:// where it speaks TLS. Without it rooms go on"
+        " where their members are on one instance; nobody can create or join."
+    ),
+    "TLS": (
+        "rediss:// is for a port where Redis speaks TLS, with a certificate for the host of"
+        " REDIS_URL from an authority that the system, or SSL_CERT_FILE, trusts. No password was"
+        " sent."
     ),
     "WRONGPASS": "Correct user and password in REDIS_URL; @ : / ? # % in them are %-coded.",
     "NOAUTH": "Redis wants a password: put it into REDIS_URL as redis://:PASSWORD@HOST:PORT/0.",
@@ -60,8 +65,10 @@ def judge_redis(facts: RedisFacts) -> list[Finding]:
 
 def _fault(facts: RedisFacts) -> Finding:
     code = f" ({facts.code})" if facts.code else ""
-    place = "is not reached" if facts.step == "connect" else "lets nobody in"
-    cure = _CURES.get("connect" if facts.step == "connect" else facts.code, _CURES["connect"])
+    tls = facts.fault.startswith("TLS fails")
+    place = "is not reached" if tls or facts.step == "connect" else "lets nobody in"
+    key = "TLS" if tls else "connect" if facts.step == "connect" else facts.code
+    cure = _CURES.get(key, _CURES["connect"])
     if facts.code == "ERR":
         cure = "See that the database number in REDIS_URL exists, and that a password is wanted."
     return fail("redis", f"Redis of REDIS_URL {place}: {facts.fault}{code}", cure, REDIS)

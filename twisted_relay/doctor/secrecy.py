@@ -46,11 +46,13 @@ def guessable(secret: str) -> str | None:
     return None
 
 
-def judge_secret(values: Mapping[str, str]) -> Finding:
-    """JOIN_TOKEN_SECRET, as the settings have it."""
+def judge_secret(values: Mapping[str, str], unread: bool = False) -> Finding:
+    """JOIN_TOKEN_SECRET, as the settings have it, unless they could not be read."""
     name = "secret"
     secret = values.get("JOIN_TOKEN_SECRET", "").strip()
     if not secret:
+        if unread:
+            return skipped(name, "the file of settings cannot be read")
         if values.get("REDIS_URL", "").strip():
             seen = "JOIN_TOKEN_SECRET is not set, and instances on one Redis need the same"
             return fail(name, seen, _NEW, INTERNET)

@@ -177,11 +177,12 @@ def _trust(objections: frozenset[int]) -> Finding:
     return fail(name, f"{seen} ({_OBJECTIONS.get(min(left), f'OpenSSL: {min(left)}')})", cure, TLS)
 
 
-def judge_files(listen: ListenSettings) -> Finding:
-    """TLS_CERT_FILE and TLS_KEY_FILE: readable, whole, and one the other's."""
+def judge_files(listen: ListenSettings, absent: str = "TLS_CERT_FILE is not set here") -> Finding:
+    """TLS_CERT_FILE and TLS_KEY_FILE: readable, whole, and one the other's; else why there are
+    none."""
     name = "tls-files"
     if listen.tls_cert_file is None or listen.tls_key_file is None:
-        return skipped(name, "TLS_CERT_FILE is not set here")
+        return skipped(name, absent)
     try:
         chain = x509.load_pem_x509_certificates(Path(listen.tls_cert_file).read_bytes())
         key: Any = load_pem_private_key(Path(listen.tls_key_file).read_bytes(), None)
