@@ -141,10 +141,10 @@ class Browsing:
         return _tab(tab.page.context, self.base)
 
     def keep_pictures(self) -> None:
-        """Leave what every tab shows at the end in build/screenshots."""
+        """Leave what the first two tabs show at the end in build/screenshots."""
         self._folder.mkdir(parents=True, exist_ok=True)
         pages = [page for context in self._contexts for page in context.pages]
-        for number, page in enumerate(pages):
+        for number, page in enumerate(pages[:2]):
             page.screenshot(path=self._folder / f"{self._name}-{number}.png", timeout=5000)
 
     def close(self) -> None:

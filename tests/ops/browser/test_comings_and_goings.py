@@ -125,12 +125,9 @@ def test_a_token_of_a_link_that_is_spent_or_expired_is_replaced(browse):
     room = room_of(ada.link)
     single = f"{ada.link}&token={people.relay.http_token(room)}"
     past = mint(room, exp=int(time.time() * 1000) - 1000)
-    people.person().join(single, "Ben")
-    ada.counts(2)
-    people.person().join(single, "Cleo")
-    ada.counts(3)
-    people.person().join(f"{ada.link}&token={past}", "Dan")
-    ada.counts(4)
+    for count, link in enumerate((single, single, f"{ada.link}&token={past}"), 2):
+        people.another(ada).join(link, f"Guest {count}")
+        ada.counts(count)
 
 
 def test_a_full_room(browse):
