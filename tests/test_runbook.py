@@ -77,6 +77,7 @@ REASONS: dict[str, tuple[str, ...]] = {
         "docker compose kill",
         "docker image ls twisted-relay",
         "RELAY_TAG=1.0.0 docker compose build chat-server",
+        "docker compose run --rm --no-deps chat-server twistd relay --check",
         "RELAY_TAG=1.0.0 docker compose run --rm --no-deps chat-server twistd relay --check",
         "RELAY_TAG=1.0.0 docker compose up -d --scale chat-server=3",
     ),
@@ -352,13 +353,31 @@ def test_queries_ask_for_what_there_is() -> None:
             assert series_in(name), name
 
 
+def test_commands_ask_for_what_there_is() -> None:
+    """What prints nothing when all is well would print nothing for a wrong name as well."""
+    for command in all_commands():
+        paths = re.findall(r"localhost:3001(/\w*)", command.text)
+        assert set(paths) <= {"/health", "/ready", "/live", "/metrics", "/ws"}, command.text
+        for wanted in re.findall(r"/metrics \| grep (?:-E )?'\^([^']*)'", command.text):
+            before, _, rest = re.split(r"[\\{ ]", wanted)[0].partition("(")
+            within, _, after = rest.partition(")")
+            for part in within.split("|"):
+                assert series_in(before + part + after), command.text
+        for name in re.findall(r"logs \| grep (\w+)$", command.text):
+            assert name in events(), command.text
+
+
+def events() -> set[str]:
+    """What lines of the log have as their ``event``."""
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "twisted_relay").rglob("*.py")]
+    found = {name for text in sources for name in re.findall(r'event="(\w+)"', text)}
+    return found | {f"redis_{end}" for text in sources for end in re.findall(r"event}_(\w+)", text)}
+
+
 def test_snake_case_words_mean_something() -> None:
     """Metrics, reasons, events of the log, policies: nothing is named that does not exist."""
-    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "twisted_relay").rglob("*.py")]
-    events = {name for text in sources for name in re.findall(r'event="(\w+)"', text)}
-    events |= {f"redis_{end}" for text in sources for end in re.findall(r"event}_(\w+)", text)}
     compose = (ROOT / "compose.yaml").read_text(encoding="utf-8")
-    known = events | set(REJECTIONS) | set(DISCONNECTIONS) | set(CHECKS)
+    known = events() | set(REJECTIONS) | set(DISCONNECTIONS) | set(CHECKS)
     known |= {"service_version", "deployment_env", "evicted_keys"}
     known |= set(re.findall(r"(\w+_\w+):", compose)) | {"container_name"}
     for word in re.findall(r"`([a-z]+(?:_[a-z0-9]+)+)`", RUNBOOK):
