@@ -7,16 +7,18 @@ import os
 import re
 import resource
 import stat
+import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
 
 from twisted_relay.chat.downloads import DownloadError, Downloads
 from twisted_relay.chat.edit_line import EditLine
 from twisted_relay.chat.faults import ending, sentence
-from twisted_relay.chat.files import NoFile, path_of, read_file
+from twisted_relay.chat.files import Files, NoFile, path_of, read_file
 from twisted_relay.chat.harmless import (
     batches,
     columns,
@@ -29,7 +31,17 @@ from twisted_relay.chat.harmless import (
 from twisted_relay.chat.people import People
 from twisted_relay.chat.progress import Transfer, size_of
 from twisted_relay.chat.reading import Lines
-from twisted_relay.client import ConnectFailed, Refused
+from twisted_relay.chat.reporter import Reporter
+from twisted_relay.chat.screen import Screen
+from twisted_relay.client import (
+    ConnectFailed,
+    FileFailed,
+    FileOffered,
+    FileProgress,
+    FileReceived,
+    Refused,
+    events,
+)
 from twisted_relay.client.file_names import safe_name
 
 # What others wrote
@@ -281,3 +293,52 @@ def test_ends_are_told_apart() -> None:
     assert ending("replaced") == "another client has taken your seat"
     assert ending("The room is gone. (ERR_NO_ROOM)").endswith("or no longer (ERR_NO_ROOM)")
     assert ending("closed (1003)") == "closed (1003)"
+
+
+class Noted(Screen):
+    """Keeps the notes."""
+
+    def __init__(self) -> None:
+        super().__init__(sys.stdout, sys.stderr)
+        self.notes: list[str] = []
+
+    def warn(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def reporter(screen: Screen, downloads: Downloads | None = None) -> Reporter:
+    files = Files(screen, downloads, lambda *_: Deferred(), lambda: None)
+    return Reporter(screen, People(), files, creates=False)
+
+
+def test_what_the_relay_says_does_not_pass_for_our_own_words() -> None:
+    screen = Noted()
+    tell = reporter(screen).told
+    for text in (
+        "Bob has left the chat",
+        "safety words: olive fossil",
+        "safety words: " + "olive " * 20 + "has left the chat",
+        "x" * 9000,
+    ):
+        tell(events.Notice(text, "info"))
+    assert screen.notes[:2] == [
+        "Bob has left the chat",
+        "the relay says: safety words: olive fossil",
+    ]
+    assert screen.notes[2].startswith("the relay says: safety words: olive")
+    assert screen.notes[3] == "the relay says: " + "x" * 500
+
+
+def test_two_members_files_of_one_id_are_not_mixed_up(tmp_path: Path) -> None:
+    screen = Noted()
+    tell = reporter(screen, Downloads(tmp_path)).told
+    for member_id in ("ann", "eve"):
+        tell(FileOffered("id", member_id, member_id, f"{member_id}.txt", "text/plain", 4))
+    tell(FileFailed("id", "eve", "eve.txt", "nothing came"))
+    tell(FileProgress("id", "ann", 2, 4))
+    tell(FileReceived("id", "ann", "ann", "ann.txt", "text/plain", b"text"))
+    assert screen.notes[2:] == [
+        "eve.txt did not arrive: nothing came",
+        "receiving ann.txt: 50 % of 4 bytes",
+        f"saved {tmp_path / 'ann.txt'}",
+    ]

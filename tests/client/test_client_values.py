@@ -150,11 +150,29 @@ def test_a_relay_with_these_limits_never_minds(
 
 
 @pytest.mark.parametrize(
-    "url", ["", "http://a/ws", "ws:///ws", "ws://a:0/", "ws://a:x/", "ws://a\x1b/", "ws://u:p@a/"]
+    "url",
+    [
+        *("", "http://a/ws", "ws:///ws", "ws://a:0/", "ws://a:x/", "ws://a\x1b/", "ws://u:p@a/"),
+        *("ws://a..b/", "ws://" + "a" * 64 + ".example/", "ws://\ud800/"),
+    ],
 )
 def test_a_bad_address_is_one_line(url: str) -> None:
     with pytest.raises(UrlError, match="looks like"):
         check_url(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("ws://a", "ws://a/ws"),
+        ("WSS://A.example:8443/p/ws?q=1#f", "wss://a.example:8443/p/ws?q=1"),
+        ("ws://[::1]:3001/ws", "ws://[::1]:3001/ws"),
+        ("wss://bücher.example/ä/ws?ö=%20", "wss://xn--bcher-kva.example/%C3%A4/ws?%C3%B6=%20"),
+    ],
+)
+def test_an_address_is_as_it_goes_over_the_wire(url: str, address: str) -> None:
+    assert check_url(url) == address
+    assert check_url(address) == address
 
 
 def test_repeats_are_known_by_sender_and_id_among_the_last_ones() -> None:

@@ -8,19 +8,22 @@ from typing import Any
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
 
+from tests.client.conftest import Seat
 from twisted_relay.client import (
     ClientError,
     ConnectFailed,
+    Limits,
     Refused,
     RelayClient,
     SeatLost,
     TooLarge,
     connection,
     events,
+    link,
 )
 from twisted_relay.client.gathering import PATIENCE
 from twisted_relay.client.part import MediaPart
@@ -420,3 +423,94 @@ async def test_nobody_there_is_one_line() -> None:
     await port.stopListening()
     with pytest.raises(ConnectFailed, match="connection refused"):
         await Member(f"ws://127.0.0.1:{number}/ws").client.create()
+
+
+async def test_an_id_that_is_used_again_is_acknowledged_again(
+    fake_relay: Any, member: Member
+) -> None:
+    await member.client.create()
+    for _ in range(2):
+        await member.client.say("MA", "message-1").addTimeout(5, reactor)
+    assert len(member.told(events.Message)) == 1
+
+
+async def test_who_is_thrown_out_at_once_each_time_comes_back_more_slowly(
+    fake_relay: Any, member: Member, until: Callable[..., Any]
+) -> None:
+    await member.client.create()
+    for losses in range(1, 4):
+        fake_relay.seats[-1].close_with(1008, "slow consumer")
+        await come_back(member, until, losses)
+    member.clock.advance(10.0)
+    fake_relay.seats[-1].close_with(1008, "slow consumer")
+    await come_back(member, until, 4)
+    assert [event.retry_in for event in member.told(events.Lost)] == [0.5, 1.0, 2.0, 0.5]
+
+
+async def test_leaving_on_the_way_back_leaves_nothing_behind(
+    fake_relay: Any, member: Member, until: Callable[..., Any]
+) -> None:
+    await member.client.create()
+
+    def silent(seat: Any, frame: Any) -> None:
+        if frame["t"] != "JOIN_REQUEST":
+            fake_relay.usual(seat, frame)
+
+    fake_relay.answer = silent
+    fake_relay.seats[0].transport.abortConnection()
+    await until(lambda: member.told(events.Lost))
+    member.clock.advance(0.5)
+    await until(lambda: fake_relay.frames("JOIN_REQUEST"))
+    await member.client.leave()
+    assert len(fake_relay.frames("LEAVE")) == 1
+    assert member.told(events.Ended) == [events.Ended("left")]
+    assert not member.clock.getDelayedCalls()
+
+
+async def test_limits_out_of_all_reason_are_none(fake_relay: Any, member: Member) -> None:
+    fake_relay.limits = dict.fromkeys(("maxMsgsPer10s", "maxBytesPer10s"), 10**400)
+    await member.client.create()
+    assert member.client.limits == Limits()
+    fake_relay.seats[0].tell("ROOM_STATS", {"participants": 10**400, "max": 9})
+    await member.client.say("MA")
+    assert member.told(events.Stats) == [events.Stats(0, 9)]
+
+
+async def test_an_address_without_a_path_is_that_of_the_relay(fake_relay: Any) -> None:
+    asked: list[str] = []
+
+    class Asked(Seat):
+        def onConnect(self, request: Any) -> str | None:
+            asked.append(request.path)
+            return super().onConnect(request)
+
+    fake_relay.protocol = Asked
+    client = RelayClient(fake_relay.url.removesuffix("/ws"), print, reactor=reactor)
+    await client.create()
+    await client.leave()
+    assert asked == ["/ws"]
+
+
+async def test_a_wait_that_is_cancelled_leaves_no_connection(
+    fake_relay: Any, member: Member, until: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link, "CONNECT_TIMEOUT", 300.0)
+    fake_relay.setProtocolOptions(openHandshakeTimeout=0)
+    held: Deferred[str] = Deferred()
+
+    class Slow(Seat):
+        def onConnect(self, request: Any) -> Any:
+            super().onConnect(request)
+            fake_relay.seats.append(self)
+            return held
+
+        def onOpen(self) -> None:
+            pytest.fail("the handshake went on")
+
+    fake_relay.protocol = Slow
+    entering = Deferred.fromCoroutine(member.client.create())
+    await until(lambda: fake_relay.seats)
+    entering.cancel()
+    with pytest.raises(CancelledError):
+        await entering
+    await until(lambda: fake_relay.seats[0].state == Seat.STATE_CLOSED, "the end")

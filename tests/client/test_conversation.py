@@ -39,7 +39,9 @@ def say(seat: Any, plaintext: bytes, frame_id: str = "frame-0001") -> None:
 
 
 def offer(seat: Any, content: bytes, media_id: str = "file-0001") -> media.Cut:
-    file = messages.FileMessage("a" * 8, 1, "Ann", media_id, "n.bin", "a/b", len(content), "0" * 64)
+    file = messages.FileMessage(
+        media_id, 1, "Ann", media_id, "n.bin", "a/b", len(content), "0" * 64
+    )
     say(seat, messages.encode(file), media_id)
     return media.Cut(len(content), 1024)
 
@@ -87,6 +89,47 @@ async def test_what_cannot_be_read_is_said_and_never_shown(
     assert (foreign.member_id, "another room key" in foreign.reason) == ("eve", True)
 
 
+async def test_what_was_sealed_by_one_is_not_heard_again_from_another(
+    fake_relay: Any, talkers: Talkers, until: Until
+) -> None:
+    ann = talkers(fake_relay.url)
+    await ann.talk.create()
+    seat = fake_relay.seats[0]
+    await ann.talk.say("mine")
+    own = fake_relay.frames("APP_MSG")[0]["body"]["ciphertextB64"]
+    plain = messages.encode(messages.TextMessage("frame-0001", 7, "Ben", "yes"))
+    first = CIPHER.seal(plain, CHAT_CONTEXT)
+    for number, (member_id, sealed) in enumerate(
+        [("ben", first), ("eve", first), ("ben", first), ("eve", own)]
+    ):
+        body = {"memberId": member_id, "ciphertextB64": sealed}
+        seat.tell("APP_MSG", body, id=f"frame-{number:04}")
+    last = messages.TextMessage("frame-last", 7, "Ben", "last")
+    say(seat, messages.encode(last), "frame-last")
+    await until(lambda: [said.text for said in ann.of(Said)][-1] == "last")
+    assert [(said.member_id, said.text) for said in ann.of(Said)] == [
+        ("me", "mine"),
+        ("ben", "yes"),
+        ("ann", "last"),
+    ]
+
+
+async def test_ones_own_is_told_even_if_another_has_sent_it_before(
+    fake_relay: Any, talkers: Talkers, until: Until
+) -> None:
+    ann = talkers(fake_relay.url)
+    await ann.talk.create()
+
+    def stolen(seat: Any, frame: Any) -> None:
+        seat.tell("APP_MSG", frame["body"] | {"memberId": "eve"}, id="frame-of-eve")
+        fake_relay.usual(seat, frame)
+
+    fake_relay.answer = stolen
+    await ann.talk.say("mine")
+    assert [said.own for said in ann.of(Said)] == [False, True]
+    fake_relay.answer = fake_relay.usual
+
+
 async def test_a_gap_is_told_and_ends_what_was_under_way(
     fake_relay: Any, talkers: Talkers, until: Until
 ) -> None:
@@ -99,7 +142,7 @@ async def test_a_gap_is_told_and_ends_what_was_under_way(
     await until(lambda: ann.of(FileFailed))
     assert ann.heard[-2:] == [
         events.Gap(),
-        FileFailed("file-0001", "n.bin", "a part of it may be missing"),
+        FileFailed("file-0001", "ann", "n.bin", "a part of it may be missing"),
     ]
 
 
@@ -117,12 +160,13 @@ async def test_a_file_that_stops_is_given_up(
     clock.advance(119)
     assert not ann.of(FileFailed)
     clock.advance(1)
-    assert ann.of(FileFailed) == [FileFailed("file-0001", "n.bin", "nothing came for two minutes")]
+    late = FileFailed("file-0001", "ann", "n.bin", "nothing came for two minutes")
+    assert ann.of(FileFailed) == [late]
     offer(fake_relay.seats[0], bytes(3000), "file-0002")
     await until(lambda: len(ann.of(FileOffered)) == 2)
     await ann.talk.leave()
     assert ann.heard[-2:] == [
-        FileFailed("file-0002", "n.bin", "the conversation is over"),
+        FileFailed("file-0002", "ann", "n.bin", "the conversation is over"),
         events.Ended("left"),
     ]
     assert not clock.getDelayedCalls()

@@ -121,9 +121,9 @@ def test_a_file_arrives_with_its_name_made_safe() -> None:
     assert incoming.announce("ann", announcement(), 0.0) == []
     told = [event for part in parts() for event in incoming.take(heard(part), 1.0)]
     assert told == [
-        FileProgress("file-1", 1024, 3072),
-        FileProgress("file-1", 2048, 3072),
-        FileProgress("file-1", 3072, 3072),
+        FileProgress("file-1", "ann", 1024, 3072),
+        FileProgress("file-1", "ann", 2048, 3072),
+        FileProgress("file-1", "ann", 3072, 3072),
         FileReceived("file-1", "ann", "Ann", "abc.bin", "application/x-numbers", CONTENT),
     ]
     assert incoming.deadline is None
@@ -185,7 +185,9 @@ def test_another_content_than_announced_is_not_handed_on() -> None:
     incoming = Incoming(CIPHER)
     incoming.announce("ann", announcement(sha256="0" * 64), 0.0)
     told = [event for part in parts() for event in incoming.take(heard(part), 1.0)]
-    assert told[-1] == FileFailed("file-1", "numbers.bin", "the content is not what was announced")
+    assert told[-1] == FileFailed(
+        "file-1", "ann", "numbers.bin", "the content is not what was announced"
+    )
     assert not any(isinstance(event, FileReceived) for event in told)
 
 
@@ -199,7 +201,7 @@ def test_what_is_too_large_empty_or_too_much_at_once_is_not_taken() -> None:
         file = announcement(media_id=f"file-{number}", size=10_485_760)
         assert isinstance(incoming.announce(f"member-{number}", file, 0.0)[0], FileOffered)
     (failed,) = incoming.announce("ann", announcement(media_id="file-5"), 0.0)
-    assert failed == FileFailed("file-5", "numbers.bin", "too many files are under way")
+    assert failed == FileFailed("file-5", "ann", "numbers.bin", "too many files are under way")
 
 
 def test_patience_counts_from_the_last_piece() -> None:
@@ -209,7 +211,7 @@ def test_patience_counts_from_the_last_piece() -> None:
     incoming.take(heard(parts()[0]), 100.0)
     assert incoming.deadline == 50.0 + PATIENCE
     assert incoming.expire(169.0) == []
-    late = [FileFailed("file-1", "numbers.bin", "nothing came for two minutes")]
+    late = [FileFailed("file-1", "ben", "numbers.bin", "nothing came for two minutes")]
     assert incoming.expire(170.0) == late
     assert incoming.deadline == 220.0
     assert [event.reason for event in incoming.give_up("why")] == ["why"]  # type: ignore[union-attr]

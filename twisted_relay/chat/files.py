@@ -105,18 +105,21 @@ class Files:
         size = size_of(offer.size)
         self._screen.note(f"{name_of(offer.sender)} sends {offer.name} ({size}){self._way_out()}")
         if self.downloads is not None:
-            self._under_way[offer.media_id] = Transfer("receiving", offer.name, offer.size)
+            self._under_way[offer.member_id, offer.media_id] = Transfer(
+                "receiving", offer.name, offer.size
+            )
             self._show(None)
 
     def progress(self, progress: FileProgress) -> None:
         """A piece of it is here."""
-        transfer = self._under_way.get(progress.media_id)
+        transfer = self._under_way.get((progress.member_id, progress.media_id))
         if transfer is not None:
             self._advance(transfer, progress.received)
 
     def received(self, file: FileReceived) -> None:
         """It is here: keep it, if there is a place for it."""
-        announced = self._under_way.pop(file.media_id, None) is not None
+        key = (file.member_id, file.media_id)
+        announced = self._under_way.pop(key, None) is not None
         self._show(None)
         what = f"{file.name} ({size_of(len(file.content))}) from {name_of(file.sender)}"
         if self.downloads is None:
@@ -131,7 +134,8 @@ class Files:
 
     def failed(self, failure: FileFailed) -> None:
         """It will not come."""
-        if self._under_way.pop(failure.media_id, None) is not None or self.downloads is not None:
+        key = (failure.member_id, failure.media_id)
+        if self._under_way.pop(key, None) is not None or self.downloads is not None:
             self._screen.warn(f"{failure.name} did not arrive: {failure.reason}")
         self._show(None)
 

@@ -8,6 +8,15 @@ _ENTERED = re.compile(r"this person has entered the chat with the name (.*)", re
 _LEFT = re.compile(r"(.*) has left the chat", re.DOTALL)
 
 
+_LONGEST_NAME = 64  # characters; the relay cuts labels to 32
+
+
+def is_about_people(text: str) -> bool:
+    """Whether a line of the relay says that somebody came or went, as the protocol words it."""
+    found = _ENTERED.fullmatch(text) or _LEFT.fullmatch(text)
+    return found is not None and len(found[1]) <= _LONGEST_NAME
+
+
 class People:
     """The count is the relay's and true; the names are those heard since this member is here."""
 

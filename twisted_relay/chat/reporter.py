@@ -4,8 +4,10 @@ from ..client import events, happenings
 from .faults import ending
 from .files import Files
 from .harmless import name_of
-from .people import People
+from .people import People, is_about_people
 from .screen import Screen
+
+_LONGEST_NOTICE = 500
 
 
 class Reporter:
@@ -58,8 +60,7 @@ class Reporter:
                 own = None if self._creates else event.label
                 self._people.arrived(event.participants, event.max, announced=own)
             case events.Notice():
-                if self._people.noticed(event.text):
-                    self._screen.note(event.text)
+                self._noticed(event.text)
             case events.Stats():
                 self._people.counted(event.participants, event.max)
             case events.Lost():
@@ -71,6 +72,13 @@ class Reporter:
                 self._screen.warn(f"the conversation is over for you: {ending(reason)}")
             case _:
                 pass
+
+    def _noticed(self, text: str) -> None:
+        """Words of the relay's own must not pass for ours: ``safety words: ...``, say."""
+        if not is_about_people(text):
+            self._screen.note(f"the relay says: {text[:_LONGEST_NOTICE]}")
+        elif self._people.noticed(text):
+            self._screen.note(text)
 
     def welcome(self, label: str) -> None:
         """Say where the person is, once that is known."""

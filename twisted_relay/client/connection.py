@@ -20,6 +20,7 @@ from .outbox import Repeats
 from .part import MediaPart
 
 LEAVE_TIMEOUT = 3.0
+_SETTLED = 10.0  # seconds in the room after which the next loss is a new trouble, not the old one
 _OUR_FAULT = (1003, 1007, 1009)  # the same again would end the same way
 _COME_AGAIN = ("ERR_UNAVAILABLE", "ERR_ROOM_FULL", "ERR_RATE_LIMITED")
 
@@ -57,6 +58,7 @@ class RelayClient:
         self._gathering = Gathering()
         self._next_token = ""
         self._entering = self._seated = self._over = False
+        self._seated_at = 0.0
         self.room_id = self.member_id = self.label = ""
         self.limits = Limits()
         self.qr: events.QrRotated | None = None
@@ -146,7 +148,7 @@ class RelayClient:
         self._seated = True
         if frame.t == "ROOM_CREATED":
             self.qr = events.QrRotated.of(frame)
-        self._backoff.reset()
+        self._seated_at = self._clock.seconds()
         self._tell(joined)
         link = self._exchange.link
         if link is not None:  # else the listener left at once
@@ -165,6 +167,8 @@ class RelayClient:
         if (code == 1008 and reason == "replaced") or code in _OUR_FAULT or not self._next_token:
             self._end(reason or f"the connection was closed ({code})")
         else:
+            if self._clock.seconds() - self._seated_at >= _SETTLED:
+                self._backoff.reset()
             self._plan_return(reason or "connection lost")
 
     def _plan_return(self, reason: str, at_least: float = 0.0) -> None:
@@ -194,8 +198,8 @@ class RelayClient:
             self._retry(fault)
 
     def _retry(self, fault: ClientError) -> None:
-        self._exchange.close()
-        if not self._over:
+        if not self._over:  # else whoever ended it closes the link
+            self._exchange.close()
             self._plan_return(str(fault), fault.retry_after or 0.0)
 
     # What the relay says
@@ -237,15 +241,13 @@ class RelayClient:
             self._delivery.refused(frame.re, refusal)
 
     def _on_app_msg(self, frame: Frame) -> None:
-        member_id = frame.text_or("memberId")
-        if self._repeats.is_repeat(member_id, frame.id):
-            return
-        ciphertext = frame.text("ciphertextB64")
+        member_id, ciphertext = frame.text_or("memberId"), frame.text("ciphertextB64")
         # Older relays do not say who spoke: there the id alone tells our own.
         ours = member_id in ("", self.member_id)
         own = ours and (bool(member_id) or frame.id in self._delivery)
-        self._tell(events.Message(frame.id, member_id, ciphertext, own))
-        if own:
+        if not self._repeats.is_repeat(member_id, frame.id):
+            self._tell(events.Message(frame.id, member_id, ciphertext, own))
+        if own:  # also if it repeats: an owner may use an id again
             self._delivery.acknowledged(frame.id)
 
     def _on_media(self, frame: Frame) -> None:

@@ -19,6 +19,7 @@ from .incoming import Incoming
 from .limits import Limits
 from .link import fetch_token
 from .messages import FileMessage, TextMessage, UnknownMessage, decode, encode
+from .outbox import Repeats
 from .sending import FileSender, Progress
 from .stream import EventStream
 
@@ -64,6 +65,7 @@ class Conversation:
         self._files = FileSender(self._client, cipher, lambda: self.label, reactor)
         self._one_file = DeferredLock()
         self._incoming = Incoming(cipher)
+        self._heard = Repeats()
         self._timer: Any = None
         self.participants = 0
 
@@ -195,6 +197,9 @@ class Conversation:
             message = decode(self._cipher.open(sealed.ciphertext, CHAT_CONTEXT))
         except (CipherError, UnknownMessage) as fault:
             return [Unreadable(sealed.member_id, str(fault))]
+        # Without the key one can still send again, as one's own, what another member has sealed.
+        if self._heard.is_repeat("inside", message.id) and not sealed.own:
+            return []
         match message:
             case TextMessage(sender=sender, text=text, ts=ts):
                 return [Said(sealed.id, sealed.member_id, sender, text, ts, sealed.own)]

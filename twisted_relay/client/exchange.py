@@ -44,7 +44,9 @@ class Exchange:
             raise ConnectFailed("the relay closed the connection")
         frame_id = frames.new_id()
         answer: Deferred[Frame] = Deferred()
-        self._asked = (frame_id, answer)
+        earlier, self._asked = self._asked, (frame_id, answer)
+        if earlier is not None:
+            earlier[1].errback(ConnectFailed("the question was given up"))
         self.link.send(frames.build(kind, body, frame_id))
         frame: Frame = await self._within(answer, seconds)
         return frame

@@ -9,6 +9,7 @@ import msgspec
 from .errors import ClientError
 
 VERSION = 1
+_LARGEST = 2**53
 
 
 class FrameError(ClientError):
@@ -37,9 +38,11 @@ class Frame(msgspec.Struct, frozen=True):
         return value if isinstance(value, str) else default
 
     def number(self, field: str, default: int = 0) -> int:
-        """The whole number ``field`` of the body, or ``default``."""
+        """The whole number ``field`` of the body, up to 2**53 as JSON has it, or ``default``."""
         value = self.body.get(field)
-        return value if isinstance(value, int) and not isinstance(value, bool) else default
+        if not isinstance(value, int) or isinstance(value, bool) or abs(value) > _LARGEST:
+            return default
+        return value
 
 
 _decoder = msgspec.json.Decoder(Frame)

@@ -23,7 +23,10 @@ class Said:
 
 @attrs.frozen
 class FileOffered:
-    """A file of ``size`` bytes is coming; ``name`` has been made safe to use as a file name."""
+    """A file of ``size`` bytes is coming; ``name`` has been made safe to use as a file name.
+
+    ``media_id`` is the sender's choice: what tells a file apart is ``member_id`` and ``media_id``.
+    """
 
     media_id: str
     member_id: str
@@ -38,6 +41,7 @@ class FileProgress:
     """``received`` of ``size`` bytes of a file that was offered are here."""
 
     media_id: str
+    member_id: str
     received: int
     size: int
 
@@ -62,6 +66,7 @@ class FileFailed:
     """A file that was offered will not come; ``reason`` is one line."""
 
     media_id: str
+    member_id: str
     name: str
     reason: str
 

@@ -51,7 +51,7 @@ class Incoming:
             return []
         refusal = self._refusal(file)
         if refusal is not None:
-            return [FileFailed(file.media_id, name, refusal)]
+            return [FileFailed(file.media_id, member_id, name, refusal)]
         self._coming[key] = _Coming(member_id, name, Assembly(file), now + PATIENCE)
         offered = FileOffered(file.media_id, member_id, file.sender, name, file.mime, file.size)
         return [offered]
@@ -70,7 +70,7 @@ class Incoming:
             return self._progress(key, coming)
         except MediaError as fault:
             del self._coming[key]
-            return [FileFailed(key[1], coming.name, str(fault))]
+            return [FileFailed(key[1], key[0], coming.name, str(fault))]
 
     def expire(self, now: float) -> list[Happening]:
         """Give up on those that nothing was heard of for too long."""
@@ -82,7 +82,7 @@ class Incoming:
         return self._fail(list(self._coming), reason)
 
     def _fail(self, keys: list[tuple[str, str]], reason: str) -> list[Happening]:
-        return [FileFailed(key[1], self._coming.pop(key).name, reason) for key in keys]
+        return [FileFailed(key[1], key[0], self._coming.pop(key).name, reason) for key in keys]
 
     def _refusal(self, file: FileMessage) -> str | None:
         if file.size > media.MAX_FILE_BYTES:
@@ -95,7 +95,7 @@ class Incoming:
 
     def _progress(self, key: tuple[str, str], coming: _Coming) -> list[Happening]:
         file, received = coming.assembly.announced, coming.assembly.received
-        told: list[Happening] = [FileProgress(file.media_id, received, file.size)]
+        told: list[Happening] = [FileProgress(file.media_id, key[0], received, file.size)]
         if coming.assembly.whole:
             content = coming.assembly.content()
             del self._coming[key]

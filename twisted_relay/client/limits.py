@@ -6,6 +6,8 @@ import attrs
 
 from .frames import Frame
 
+_LARGEST = 2**53  # what JSON carries everywhere; a larger one is no limit but a fault
+
 
 @attrs.frozen
 class Limits:
@@ -31,7 +33,9 @@ class Limits:
         known = {}
         for field in attrs.fields(cls):
             value = told.get(_wire_name(field.name))
-            if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+            if not isinstance(value, int) or isinstance(value, bool):
+                continue
+            if 0 < value <= _LARGEST:
                 known[field.name] = value
         return cls(**known)
 

@@ -4,13 +4,13 @@ import json
 import re
 from typing import Any
 from typing import Protocol as Interface
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientProtocol
 from OpenSSL import SSL
 from service_identity import VerificationError
 from twisted.internet import error
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.ssl import optionsForClientTLS
@@ -26,6 +26,7 @@ CLOSE_TIMEOUT = 5.0  # for the relay to hang up after its close frame
 PING_INTERVAL, PING_TIMEOUT = 20.0, 20.0
 _LARGEST_MESSAGE = 16 * 1024 * 1024  # what a relay may send at most; media frames are the largest
 _LARGEST_ANSWER = 65536
+_AS_IT_IS = "/%:@!$&'()*+,;=?~"  # RFC 3986: what a path or a query may hold beside letters
 
 
 class Receiver(Interface):
@@ -46,12 +47,17 @@ def check_url(url: str) -> str:
     """``url`` without fragment, if it is ws:// or wss:// with a host. Raises UrlError."""
     try:
         parts = urlsplit(url)
-        good = parts.scheme in ("ws", "wss") and bool(parts.hostname) and parts.port != 0
+        # Of another script than Latin it is written as DNS has it; nor may a label be empty.
+        host = (parts.hostname or "").encode("idna").decode("ascii")
+        good = parts.scheme in ("ws", "wss") and bool(host) and parts.port != 0
     except ValueError:
         good = False
     if not good or parts.username is not None or re.search(r"[\x00-\x20\x7f]", url):
         raise UrlError("the address of a relay looks like ws://host:port/ws or wss://host/ws")
-    return parts._replace(path=parts.path or "/ws", fragment="").geturl()
+    netloc = f"[{host}]" if ":" in host else host
+    netloc += f":{parts.port}" if parts.port is not None else ""
+    path, query = (quote(part, safe=_AS_IT_IS) for part in (parts.path or "/ws", parts.query))
+    return urlunsplit((parts.scheme, netloc, path, query, ""))
 
 
 class Link(WebSocketClientProtocol):
@@ -154,7 +160,8 @@ async def open_link(url: str, receiver: Receiver, reactor: Any, trust_root: Any 
 
     ``trust_root`` (IOpenSSLTrustRoot) replaces the platform's certificate authorities.
     """
-    parts = urlsplit(check_url(url))
+    url = check_url(url)
+    parts = urlsplit(url)
     secure, host = parts.scheme == "wss", parts.hostname or ""
     port = parts.port or (443 if secure else 80)
     endpoint: Any = HostnameEndpoint(reactor, host, port, timeout=CONNECT_TIMEOUT)
@@ -162,10 +169,14 @@ async def open_link(url: str, receiver: Receiver, reactor: Any, trust_root: Any 
         endpoint = wrapClientTLS(optionsForClientTLS(host, trustRoot=trust_root), endpoint)
     factory = _Factory(url, receiver, reactor)
     try:
-        await endpoint.connect(factory)
-    except (error.ConnectError, error.DNSLookupError, OSError) as fault:
+        link: Link = await endpoint.connect(factory)
+    except (error.ConnectError, error.DNSLookupError, OSError, ValueError) as fault:
         raise ConnectFailed(_why(fault)) from fault
-    return await factory.opened
+    try:
+        return await factory.opened
+    except CancelledError:  # nobody would ever close it
+        link.abort()
+        raise
 
 
 def _why(fault: BaseException) -> str:
