@@ -99,7 +99,7 @@ class Session:
         # A frame of the largest size must pass, however small the rate was set.
         burst = max(limits.max_bytes_per_10s, limits.max_ws_msg_bytes)
         self._bytes = Bucket(burst, limits.max_bytes_per_10s / 10, now)
-        #: None while there is nothing: hardly anybody ever parks, and an empty deque takes 760 bytes.
+        #: None while nothing is parked, as nearly always: an empty deque takes 760 bytes.
         self._parked: collections.deque[bytes] | None = None
         self._under_way = 0
         self.state = State.LOBBY
