@@ -9,7 +9,7 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.protocol import Factory
+from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 
 from tests.client.conftest import Seat
@@ -23,6 +23,7 @@ from twisted_relay.client import (
     TooLarge,
     connection,
     events,
+    fetch_token,
     link,
 )
 from twisted_relay.client.gathering import PATIENCE
@@ -514,3 +515,26 @@ async def test_a_wait_that_is_cancelled_leaves_no_connection(
     with pytest.raises(CancelledError):
         await entering
     await until(lambda: fake_relay.seats[0].state == Seat.STATE_CLOSED, "the end")
+
+
+async def test_leaving_closes_the_connection(
+    fake_relay: Any, member: Member, until: Callable[..., Any]
+) -> None:
+    await member.client.create()
+    await member.client.leave()
+    seat = fake_relay.seats[0]
+    await until(lambda: seat.state == Seat.STATE_CLOSED, "the end")
+    assert seat.remoteCloseCode == 1000
+
+
+async def test_an_answer_without_end_is_not_read_to_its_end() -> None:
+    class Endless(Protocol):
+        def dataReceived(self, data: bytes) -> None:
+            self.transport.write(b"HTTP/1.1 200 OK\r\n\r\n" + b"{" * 200_000)
+
+    port = reactor.listenTCP(0, Factory.forProtocol(Endless), interface="127.0.0.1")
+    try:
+        with pytest.raises(ConnectFailed, match="too long"):
+            await fetch_token(f"ws://127.0.0.1:{port.getHost().port}/ws", "r" * 22, reactor)
+    finally:
+        await port.stopListening()
