@@ -5,6 +5,7 @@
 It joins by the link that any client shows, and leaves on !bye, on Ctrl-C, or when its seat is lost.
 """
 
+import hashlib
 import sys
 from typing import Any
 
@@ -32,6 +33,7 @@ class EchoBot:
 
     def __init__(self, reactor: Any, invite: Invite, relay_url: str) -> None:
         self._invite = invite
+        self._sent_back: set[bytes] = set()  # digests of files
         self._talk = Conversation(
             relay_url, reactor=reactor, cipher=RoomCipher(invite.key), name="echo"
         )
@@ -59,12 +61,19 @@ class EchoBot:
                 await self._talk.leave()
             case Said(own=False, text=text) if not text.startswith(ECHO):  # nor another bot's
                 await self._talk.say(ECHO + text)
-            case FileReceived(name=name, content=content, mime=mime):
-                await self._talk.send_file(name, content, mime)
+            case FileReceived() as file:
+                await self._send_back(file)
             case Gap():
                 await self._talk.say("I may have missed something")
             case Ended(reason=reason):
                 print(f"it is over: {reason}")
+
+    async def _send_back(self, file: FileReceived) -> None:
+        """Each content once, or two bots would send it to each other for ever."""
+        digest = hashlib.sha256(file.content).digest()
+        if digest not in self._sent_back:
+            self._sent_back.add(digest)
+            await self._talk.send_file(file.name, file.content, file.mime)
 
 
 async def main(reactor: Any, *arguments: str) -> None:

@@ -120,8 +120,10 @@ async def test_the_bot_does_what_it_says(
     (got,) = ann.of(FileReceived)
     assert (got.name, got.content, got.sender) == ("a.bin", bytes(200_000), "echo")
     assert ann.of(Said)[-1].text == "echo: from another bot", "it does not answer its kind"
+    await ann.talk.send_file("a.bin", got.content, "a/b")
     await ann.talk.say("!bye")
     await until(lambda: ann.of(Stats)[-1].participants == 1, "its good-bye")
+    assert ann.of(FileReceived) == [got], "nor a bot's file, which comes back as it was sent"
     await until(lambda: bot.process.poll() is not None)
     assert bot.process.returncode == 0
     assert bot.output == "it is over: left\n"
