@@ -15,6 +15,7 @@ import { Sender, SeatLost } from "./sender.js";
 const OUR_FAULT = [1003, 1007, 1009]; // the same again would end the same way
 const COME_AGAIN = ["ERR_UNAVAILABLE", "ERR_ROOM_FULL", "ERR_RATE_LIMITED"];
 const LEAVE_MS = 3_000;
+const SETTLED_MS = 10_000; // in the room for so long, the next loss is a new trouble
 
 export class RoomClient {
   #listener;
@@ -27,6 +28,7 @@ export class RoomClient {
   #over = false;
   #returning = false;
   #returnTimer = 0;
+  #seatedAt = 0;
 
   /**
    * @param {string} relay its WebSocket address
@@ -142,7 +144,7 @@ export class RoomClient {
     };
     this.#seated = true;
     this.#returning = false;
-    this.#backoff.reset();
+    this.#seatedAt = performance.now();
     const participants = created ? 1 : countOf(body.participants, 1);
     this.#listener({
       type: "joined",
@@ -165,6 +167,7 @@ export class RoomClient {
     if (replaced || OUR_FAULT.includes(code) || !this.place.nextToken) {
       this.#end(replaced ? "replaced" : `${code}`, reason || `closed with ${code}`);
     } else {
+      if (performance.now() - this.#seatedAt >= SETTLED_MS) this.#backoff.reset();
       this.#planReturn(reason || "the connection was lost");
     }
   }

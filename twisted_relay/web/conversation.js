@@ -12,6 +12,7 @@ import {
   encodeMessage,
   splitText,
 } from "./messages.js";
+import { Repeats } from "./outbox.js";
 import { Receiving } from "./receiving.js";
 import { sendFile } from "./sending.js";
 
@@ -24,6 +25,7 @@ export class Conversation {
   #listener;
   #client;
   #receiving;
+  #heard = new Repeats();
   /** @type {Promise<void>} what came is told in order, though decrypting takes its time */
   #inbox = Promise.resolve();
   /** @type {Promise<unknown>} what is said goes out in order, though encrypting takes its time */
@@ -177,6 +179,9 @@ export class Conversation {
   async #onMessage({ memberId, sealed, own }) {
     try {
       const message = await this.#open(sealed);
+      // Without the key one can still send again, as one's own, what another member has sealed.
+      const repeat = message.id !== "" && this.#heard.isRepeat("inside", message.id);
+      if (repeat && !own) return;
       if (message.type === "text") this.#listener({ type: "said", memberId, own, message });
       else if (!own) this.#receiving.announce(memberId, message);
     } catch (fault) {

@@ -37,6 +37,9 @@ const where = {
 let invite = null;
 /** @type {Room | null} */
 let room = null;
+/** @type {Room | null} where the person is about to go in */
+let entering = null;
+let attempt = 0; // counts them: what an earlier one comes to is of no concern any more
 
 const front = new FrontView({ create, open, join, cancel: () => toStart() });
 const views = {
@@ -54,41 +57,66 @@ const views = {
 
 /** @param {string} name */
 async function create(name) {
-  const made = await Room.of(where, views, null);
   try {
-    await made.create(name);
+    const made = await enter(null, (one) => one.create(name));
+    if (made) entered(made, true);
   } catch (fault) {
     front.alert(explainEntry(fault));
-    return;
   }
-  entered(made, true);
 }
 
 /** @param {string} name */
 async function join(name) {
   if (!invite) return;
   const { roomId, key, token, host } = invite;
-  const joined = await Room.of(where, views, key);
   try {
-    await joined.join(roomId, token, name);
+    const joined = await enter(key, (one) => one.join(roomId, token, name));
+    if (joined) entered(joined, false);
   } catch (fault) {
     const elsewhere = fault instanceof Refused && host && !hosts.includes(host);
     const hint = elsewhere ? ` The link is one of ${host}: open it there.` : "";
     front.alert(explainEntry(fault) + hint);
-    return;
   }
-  entered(joined, false);
 }
 
 /**
- * @param {Room} entering
+ * Go into a room, unless the person does something else before one is in.
+ * @param {Uint8Array<ArrayBuffer> | null} key null makes a new one
+ * @param {(room: Room) => Promise<void>} how
+ * @returns {Promise<Room | null>} null if it was given up
+ */
+async function enter(key, how) {
+  giveUp();
+  const mine = attempt;
+  const made = await Room.of(where, views, key);
+  if (attempt !== mine) return null;
+  entering = made;
+  try {
+    await how(made);
+  } catch (fault) {
+    if (attempt !== mine) return null;
+    throw fault;
+  }
+  return attempt === mine ? made : null;
+}
+
+/** The person has turned to something else: a room that they were going into is left at once. */
+function giveUp() {
+  attempt += 1;
+  void entering?.leave();
+  entering = null;
+}
+
+/**
+ * @param {Room} made
  * @param {boolean} inviting whether nobody else is there yet
  */
-function entered(entering, inviting) {
-  room = entering;
+function entered(made, inviting) {
+  room = made;
+  entering = null;
   invite = null;
   front.hide();
-  history.replaceState(null, "", entering.link);
+  history.replaceState(null, "", made.link);
   views.panel.open(inviting);
   views.room.focus();
 }
@@ -104,6 +132,7 @@ function open(link) {
  * @param {string} [label] the name that the person had before
  */
 function readInvite(text, label = "") {
+  giveUp();
   try {
     invite = parseInvite(text);
   } catch (fault) {
@@ -123,9 +152,12 @@ function readInvite(text, label = "") {
 /** @param {import("./seat.js").Seat} seat */
 async function resume({ place, key, unacknowledged }) {
   leaveView();
-  room = await Room.of(where, views, key);
+  const mine = attempt;
+  const made = await Room.of(where, views, key);
+  if (attempt !== mine) return;
+  room = made;
   history.replaceState(null, "", page + inviteFragment(place.roomId, key));
-  await room.resume(place, unacknowledged);
+  await made.resume(place, unacknowledged);
   views.room.focus();
 }
 
@@ -157,6 +189,7 @@ async function again() {
 }
 
 function leaveView() {
+  giveUp();
   room = null;
   views.room.hide();
   views.log.clear();

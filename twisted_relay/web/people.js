@@ -1,7 +1,7 @@
 // @ts-check
 /** Who is in the room, shown: the count, the names, and who comes and goes. */
 
-import { Roster, readNotice } from "./roster.js";
+import { Roster, readNotice, tidyText } from "./roster.js";
 
 export class People {
   #log;
@@ -59,7 +59,8 @@ export class People {
   notice(text) {
     const notice = readNotice(text);
     if (!notice) {
-      this.#log.note(text);
+      // Nobody shall take it for something that the page says of itself.
+      this.#log.note(`The relay says: ${tidyText(text)}`);
       return;
     }
     const { came, name } = notice;

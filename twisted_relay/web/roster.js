@@ -4,6 +4,7 @@
 const ENTERED = /^this person has entered the chat with the name (.*)$/s;
 const LEFT = /^(.*) has left the chat$/s;
 const LONGEST_NAME = 64;
+const LONGEST_TEXT = 500;
 
 /** Characters that a name must not bring: they end a line, or reverse the direction of writing. */
 const UNSAFE = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}]|(?![\u200c\u200d])\p{Cf}/gu;
@@ -14,6 +15,14 @@ const UNSAFE = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}]|(?![\u200c\u200d])\p{Cf}/gu;
  */
 export function tidyName(name) {
   return name.replace(UNSAFE, "").trim().slice(0, LONGEST_NAME).toWellFormed() || "somebody";
+}
+
+/**
+ * @param {string} text of the relay
+ * @returns {string} for display, in one line
+ */
+export function tidyText(text) {
+  return text.replace(UNSAFE, "").slice(0, LONGEST_TEXT).toWellFormed();
 }
 
 /**

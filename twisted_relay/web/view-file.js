@@ -4,6 +4,9 @@
 import { element, sizeText } from "./dom.js";
 import { OCTETS, isPicture, isPictureType, safeName } from "./media.js";
 
+// A small file can unfold into gigabytes: a picture is shown only once its size is known.
+const MOST_PIXELS = 50_000_000;
+
 /**
  * @param {string} sender
  * @param {string} name
@@ -20,10 +23,17 @@ export function fileBody(sender, name, mime, content, onSize) {
   const save = element("a", { class: "button", href: url, download: safe }, `Save ${safe}`);
   const shown = element("div", { class: "file" });
   if (picture) {
+    const place = element("p", { class: "detail" });
     const image = element("img", { src: url, alt: `Picture from ${sender}: ${safe}` });
-    image.addEventListener("load", onSize);
-    image.addEventListener("error", () => image.replaceWith("This picture cannot be shown."));
-    shown.append(image);
+    image.addEventListener("load", () => {
+      if (image.naturalWidth * image.naturalHeight <= MOST_PIXELS) place.replaceWith(image);
+      else place.textContent = "This picture is too large to be shown.";
+      onSize();
+    });
+    image.addEventListener("error", () => {
+      place.textContent = "This picture cannot be shown.";
+    });
+    shown.append(place);
   } else if (isPictureType(mime)) {
     shown.append(
       element("p", { class: "detail bad" }, "It says that it is a picture, and is none."),

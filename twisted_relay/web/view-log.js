@@ -8,7 +8,8 @@ import { fileBody } from "./view-file.js";
 const KEPT = 1000; // lines; older ones go, and their pictures with them
 const COLOURS = 6;
 const NEAR = 80; // pixels from the end that still count as its end
-const LINK = /(https?:\/\/[^\s<>"]+[^\s<>".,;:!?)\]}'])/g;
+// Without format characters, which could let an address read as another.
+const LINK = /(https?:\/\/[^\s<>"\p{Cf}]+[^\s<>"\p{Cf}.,;:!?)\]}'])/gu;
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
 
 /** @typedef {{memberId: string, name: string, own: boolean}} Author */
