@@ -74,6 +74,7 @@ export class Roster {
   heard(memberId, claimed) {
     const name = tidyName(claimed);
     if (this.#heard.get(memberId) !== name) {
+      this.#heard.delete(memberId); // a name that is taken on later comes after those who have it
       this.#heard.set(memberId, name);
       const at = this.#came.indexOf(name);
       if (at >= 0) this.#came.splice(at, 1);
@@ -88,9 +89,11 @@ export class Roster {
   nameOf(memberId) {
     const name = this.#heard.get(memberId) ?? "somebody";
     // Everybody may call themselves anything; the member id is what cannot be taken over.
+    const marked = `${name} (${memberId.slice(0, 4)})`;
+    if (memberId !== this.me && name.toLowerCase() === "you") return marked; // as our own lines
     for (const [other, taken] of this.#heard) {
       if (other === memberId) break;
-      if (taken === name) return `${name} (${memberId.slice(0, 4)})`;
+      if (taken === name) return marked;
     }
     return name;
   }

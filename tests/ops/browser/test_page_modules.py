@@ -368,6 +368,12 @@ def test_who_is_there_as_far_as_one_hears(modules: Modules) -> None:
         roster.went("Ben");
         roster.participants = 3;
         look();
+        // Who was heard first and then takes a name that another has is the one that is marked.
+        const late = new Roster();
+        late.me = "me";
+        for (const [id, name] of [["e123456", "Eve"], ["a123456", "Ada"]]) late.heard(id, name);
+        shown.push(late.heard("e123456", "Ada"), late.nameOf("a123456"));
+        shown.push(late.heard("y123456", "You"));
         const tidy = [" \\u202eA\\nb\\u200d ", ""].map(tidyName);
         return [names, shown, texts.map(readNotice), ...tidy];""",
         texts=[
@@ -383,7 +389,10 @@ def test_who_is_there_as_far_as_one_hears(modules: Modules) -> None:
         (["Ben", "Ada (c123)"], 1),
         (["Ada (c123)"], 1),
     ]
-    assert shown == ["Ben", "Ada (c123)"], "a name that another member has is marked"
+    assert shown[:2] == ["Ben", "Ada (c123)"]
+    assert shown[2:] == ["Ada (e123)", "Ada", "You (y123)"], (
+        "a name that another member has is marked"
+    )
     assert notices == [
         {"came": True, "name": "X has left the chat"},
         {"came": False, "name": "X"},
