@@ -40,6 +40,7 @@ from twisted_relay.client import (
     FileProgress,
     FileReceived,
     Refused,
+    Said,
     events,
 )
 from twisted_relay.client.file_names import safe_name
@@ -327,6 +328,34 @@ def test_what_the_relay_says_does_not_pass_for_our_own_words() -> None:
     ]
     assert screen.notes[2].startswith("the relay says: safety words: olive")
     assert screen.notes[3] == "the relay says: " + "x" * 500
+
+
+def test_who_uses_a_name_that_another_had_is_marked(capsys: pytest.CaptureFixture[str]) -> None:
+    screen = Noted()
+    tell = reporter(screen).told
+    tell(events.Joined("room", "me", "Ann", 3, 10, False))
+    for member_id, name in (
+        ("bob1", "Bob"),
+        ("eve123", "Eve"),
+        ("eve123", "Bob"),
+        ("eve123", "Ann"),
+        ("eve123", "Bob\x1b"),
+        ("bob1", "Bob"),
+    ):
+        tell(Said("id", member_id, name, "hi", 1, False))
+    tell(FileOffered("id", "eve123", "Bob", "a.txt", "text/plain", 4))
+    assert capsys.readouterr().out.splitlines() == [
+        "Bob: hi",
+        "Eve: hi",
+        "Bob (eve1): hi",
+        "Ann (eve1): hi",
+        "Bob\\x1b: hi",
+        "Bob: hi",
+    ]
+    assert screen.notes[-1].startswith("Bob (eve1) sends a.txt")
+    people = People()
+    long = [people.name_for(member_id, "n" * 500) for member_id in ("bob1", "eve123")]
+    assert [name_of(name)[-8:] for name in long] == ["nnnnnnnn", "n (eve1)"]
 
 
 def test_two_members_files_of_one_id_are_not_mixed_up(tmp_path: Path) -> None:

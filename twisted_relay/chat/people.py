@@ -3,11 +3,15 @@
 import re
 from collections import Counter
 
+from .harmless import name_of
+
 # The relay's texts are fixed by the protocol (docs/api.md, SYSTEM_MSG).
 _ENTERED = re.compile(r"this person has entered the chat with the name (.*)", re.DOTALL)
 _LEFT = re.compile(r"(.*) has left the chat", re.DOTALL)
 
 
+_LONGEST_MARKED = 48  # characters of a name beside its mark
+_MOST_NAMES = 4096  # that are remembered
 _LONGEST_NAME = 64  # characters; the relay cuts labels to 32
 
 
@@ -24,6 +28,7 @@ class People:
         self._present: Counter[str] = Counter()
         self._named: dict[str, str] = {}
         self._own: str | None = None
+        self._first: dict[str, str] = {}  # who had a name first, by member id
         self.count = self.most = 0
 
     def arrived(self, count: int, most: int, *, announced: str | None) -> None:
@@ -62,6 +67,18 @@ class People:
         elif self._present[name] <= list(self._named.values()).count(name):
             self._present[name] += 1
         self._named[member_id] = name
+
+    def name_for(self, member_id: str, name: str) -> str:
+        """The name, not yet made harmless: marked if another member, or this one, had it before.
+
+        Anybody can write any name; nobody can choose a member id.
+        """
+        shown = name_of(name)
+        if len(self._first) < _MOST_NAMES:
+            self._first.setdefault(shown, member_id)
+        if self._first.get(shown) == member_id:
+            return name
+        return f"{name[:_LONGEST_MARKED]} ({member_id[:4]})"
 
     def _absent(self, name: str) -> None:
         if self._present[name]:

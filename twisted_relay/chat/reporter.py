@@ -1,5 +1,9 @@
 """What happens in the room, as lines for the person."""
 
+from typing import TypeVar
+
+import attrs
+
 from ..client import events, happenings
 from .faults import ending
 from .files import Files
@@ -8,6 +12,7 @@ from .people import People, is_about_people
 from .screen import Screen
 
 _LONGEST_NOTICE = 500
+_File = TypeVar("_File", happenings.FileOffered, happenings.FileReceived)
 
 
 class Reporter:
@@ -26,22 +31,27 @@ class Reporter:
             case happenings.Unreadable():
                 self._cannot_read(event)
             case happenings.FileOffered():
-                self._files.offered(event)
+                self._files.offered(self._named(event))
             case happenings.FileProgress():
                 self._files.progress(event)
             case happenings.FileReceived():
-                self._files.received(event)
+                self._files.received(self._named(event))
             case happenings.FileFailed():
                 self._files.failed(event)
             case _:
+                if isinstance(event, events.Joined):
+                    self._people.name_for(event.member_id, event.label)
                 self._of_the_relay(event)
+
+    def _named(self, file: _File) -> _File:
+        return attrs.evolve(file, sender=self._people.name_for(file.member_id, file.sender))
 
     def _said(self, said: happenings.Said) -> None:
         if said.own:
             return
         self._unreadable -= {key for key in self._unreadable if key[0] == said.member_id}
         self._people.heard(said.member_id, said.sender)
-        self._screen.message(said.sender, said.text)
+        self._screen.message(self._people.name_for(said.member_id, said.sender), said.text)
 
     def _cannot_read(self, message: happenings.Unreadable) -> None:
         """Say it once: somebody with another key may talk for hours."""
