@@ -6,6 +6,7 @@ import { safeName } from "./media.js";
 import { fileBody } from "./view-file.js";
 
 const KEPT = 1000; // lines; older ones go, and their pictures with them
+const KEPT_BYTES = 256 * 1024 * 1024; // of pictures and files; the oldest go first
 const COLOURS = 6;
 const NEAR = 80; // pixels from the end that still count as its end
 // Without format characters, which could let an address read as another.
@@ -26,12 +27,16 @@ export class LogView {
   #newest = byId("newest");
   /** @type {Map<string, HTMLElement>} messages of ours, by id */
   #ours = new Map();
-  /** @type {Map<HTMLElement, string>} blob URLs by line */
+  /** @type {Map<HTMLElement, {url: string, bytes: number}>} pictures and files by line */
   #blobs = new Map();
+  #blobBytes = 0;
+  #keptBytes;
   /** @type {{line: HTMLElement, text: string, times: number} | null} */
   #lastNote = null;
 
-  constructor() {
+  /** @param {number} [keptBytes] of pictures and files */
+  constructor(keptBytes = KEPT_BYTES) {
+    this.#keptBytes = keptBytes;
     this.#newest.addEventListener("click", () => {
       this.#toEnd();
       this.#log.focus();
@@ -164,8 +169,10 @@ export class LogView {
     const { shown, url } = fileBody(own ? "you" : sender, name, mime, content, () =>
       this.#keepEnd(),
     );
-    this.#blobs.set(line, url);
+    this.#blobs.set(line, { url, bytes: content.length });
+    this.#blobBytes += content.length;
     body.replaceWith(shown);
+    this.#makeRoom(line);
     this.#keepEnd();
   }
 
@@ -213,9 +220,22 @@ export class LogView {
     if (this.#newest.hidden) this.#toEnd();
   }
 
+  /** @param {HTMLElement} newest */
+  #makeRoom(newest) {
+    for (const line of this.#blobs.keys()) {
+      if (this.#blobBytes <= this.#keptBytes || line === newest) return;
+      this.#release(line);
+      const gone = element("p", { class: "detail" }, "This is too old to be kept any longer.");
+      line.querySelector(".file")?.replaceChildren(gone);
+    }
+  }
+
   /** @param {HTMLElement} line */
   #release(line) {
-    URL.revokeObjectURL(this.#blobs.get(line) ?? "");
+    const blob = this.#blobs.get(line);
+    if (!blob) return;
+    URL.revokeObjectURL(blob.url);
+    this.#blobBytes -= blob.bytes;
     this.#blobs.delete(line);
   }
 }

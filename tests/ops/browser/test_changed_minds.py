@@ -192,3 +192,23 @@ def test_a_picture_that_unfolds_into_gigabytes_is_not_shown(browse):
     expect(ada.log.get_by_role("img")).to_have_count(0)
     ada.attach({"name": "s.png", "mimeType": "image/png", "buffer": black_png(80, 70)})
     assert ada.sees("Picture from you") == [80]
+
+
+def test_old_pictures_and_files_make_room_for_new_ones(browse):
+    ada = browse().person().create("Ada")
+    ada.page.evaluate(
+        """async () => {
+          const { LogView } = await import("/view-log.js");
+          const log = new LogView(2500);
+          const author = { memberId: "b", name: "Ben", own: false };
+          for (const name of ["one", "two", "three"]) {
+            log.content(author, name, "", new Uint8Array(1000));
+          }
+          log.content(author, "large", "", new Uint8Array(9000));
+          log.content(author, "last", "", new Uint8Array(10));
+        }"""
+    )
+    files = ada.log.locator(".file")
+    expect(files).to_have_text(
+        [*["This is too old to be kept any longer."] * 4, "Save last 10 bytes"]
+    )
