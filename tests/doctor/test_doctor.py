@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import resource
 import signal
 import socket
 import ssl
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -535,3 +538,22 @@ async def test_a_relay_that_asks_for_a_certificate(
         assert set(found.bad()) <= TIMED
     finally:
         relay.stop()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is full")
+def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
+    """And the process ends, whatever threads it has."""
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "twisted_relay.doctor", "--json", "http://127.0.0.1:1"],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+    assert done.returncode == 74
+    assert done.stderr.startswith("relay-doctor: the report cannot be written")
+    assert done.stderr.count("\n") == 1

@@ -22,6 +22,8 @@ from twisted_relay.doctor.target import Target, TargetError, parse_target
 USAGE = 64
 """The exit status for a command line that cannot be used (EX_USAGE of sysexits.h)."""
 INTERRUPTED = 130
+UNWRITTEN = 74
+"""The one for a report that cannot be written (EX_IOERR)."""
 BUG = 70
 """The one for a bug of this command (EX_SOFTWARE)."""
 _EPILOG = (
@@ -162,9 +164,15 @@ def main(argv: list[str] | None = None) -> None:
         _end(INTERRUPTED)
     url = order.target.url
     if parsed.json:
-        sys.stdout.write(as_json(url, findings))
+        report = as_json(url, findings)
     else:
-        sys.stdout.write(as_text(url, findings, wants_colour(sys.stdout, os.environ)))
+        report = as_text(url, findings, wants_colour(sys.stdout, os.environ))
+    try:
+        sys.stdout.write(report)
+        sys.stdout.flush()
+    except OSError as fault:
+        sys.stderr.write(f"relay-doctor: the report cannot be written: {fault.strerror}\n")
+        os._exit(UNWRITTEN)
     _end(exit_code(findings))
 
 
