@@ -511,7 +511,8 @@ class RelayProcess:
     def wait_alive(self) -> None:
         """Wait until it answers; only needed where it was started with ``wait=False``."""
         try:
-            poll(self._alive, "/live")
+            # A process that is being started competes with all that the machine does.
+            poll(self._alive, "/live", 60.0)
         except BaseException:
             self.stop()
             raise
