@@ -35,6 +35,8 @@ from twisted_relay.doctor.report import as_json, exit_code
 ROOT = Path(__file__).resolve().parents[2]
 #: Everything ends within so many seconds, whatever hangs.
 PROMISED = 15.0
+#: Seconds between the two looks at what is counted, where a test has none of its own.
+WATCH = 0.2
 
 
 class Diagnosis:
@@ -80,7 +82,8 @@ class Doctor:
         environ = {name: str(value) for name, value in settings.items()}
         deployment = read_deployment(environ, named)
         order = order_of(parsed, deployment)
-        order = attrs.evolve(order, whole=whole or order.whole)
+        watch = order.watch if any("--watch" in str(each) for each in given) else WATCH
+        order = attrs.evolve(order, whole=whole or order.whole, watch=watch)
         began = time.monotonic()
         findings = await Examination(reactor, order, deployment).make()
         assert time.monotonic() - began < PROMISED + 5, "the machine may be slow, but not so slow"

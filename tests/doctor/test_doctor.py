@@ -198,7 +198,7 @@ PAGE = (
         (b"220 mail.example ESMTP\r\n", True, "does not speak HTTP", "no HTTP"),
         (b"", True, "without an answer", "closed"),
         (b"", False, "in time", "in time"),
-        (b"HTTP/1.1 301 Moved\r\nLocation: https://x.example/a?b\r\nContent-Length: 0\r\n\r\n",
+        (b"HTTP/1.1 301 x\r\nLocation: https://joe:hush@x.example/a?b\r\nContent-Length: 0\r\n\r\n",
          True, "redirect to https://x.example/a", "HTTP 301, to https://x.example/a"),
         (b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n", True, "502", "502"),
     ],
@@ -371,6 +371,77 @@ async def test_memory_and_rejections(doctor: Any, start_relay: Any, wire: Any) -
     held.close()
 
 
+async def test_what_is_refused_now_shows_beside_all_that_was_not(
+    doctor: Any, start_relay: Any, wire: Any, stand: Any, kinds: Any
+) -> None:
+    """Of 60 handshakes before none was refused; of those between two looks all are."""
+    relay = start_relay(MAX_CONNS_PER_IP=1, MAX_CONNECTS_PER_IP_PER_MIN=1000)
+    for _ in range(60):
+        relay.connect().close()
+        kinds.poll(lambda: relay.metrics()["active_connections"] == 0, "its end")
+    held = relay.connect()
+    scrapes: list[bytes] = []
+
+    def route(head: bytes) -> int:
+        if head.startswith(b"GET /metrics"):
+            scrapes.append(head)
+            for _ in range(4 if len(scrapes) == 2 else 0):
+                with pytest.raises(wire.Refused):
+                    relay.connect()
+        return int(relay.port)
+
+    front = stand(kinds.before, route)
+    found = await doctor(f"http://127.0.0.1:{front.port}", "--watch=0.5")
+    held.close()
+    assert len(scrapes) == 2
+    assert found.status("rejections") == "warn", found.seen("rejections")
+    assert re.search(
+        r"[45] of [45] \(100 %\) in the last 0\.\d s; [45] of 6[56] ", found.seen("rejections")
+    )
+
+
+async def test_counts_of_two_instances_are_not_mixed(
+    doctor: Any, start_relay: Any, stand: Any, kinds: Any
+) -> None:
+    ports = [start_relay().port, start_relay().port]
+    scrapes: list[bytes] = []
+
+    def route(head: bytes) -> int:
+        if head.startswith(b"GET /metrics"):
+            scrapes.append(head)
+        return int(ports[len(scrapes) % 2])
+
+    found = await doctor(f"http://127.0.0.1:{stand(kinds.before, route).port}", "--no-room")
+    assert len(scrapes) == 3, "until the first one answers again"
+    assert "in the last" in found.seen("rejections")
+    again: list[bytes] = []
+
+    def never_again(head: bytes) -> int:
+        if head.startswith(b"GET /metrics"):
+            again.append(head)
+        return int(ports[len(again) > 1])
+
+    front = stand(kinds.before, never_again)
+    found = await doctor(f"http://127.0.0.1:{front.port}", "--no-room")
+    assert "another process answered" in found.seen("rejections")
+
+
+async def test_a_relay_that_hangs_behind_a_proxy(
+    doctor: Any, relay: Any, stand: Any, kinds: Any
+) -> None:
+    front = stand(kinds.before, lambda head: relay.port)
+    relay.freeze()
+    try:
+        found = await doctor(f"http://127.0.0.1:{front.port}", "--timeout=0.5")
+    finally:
+        relay.thaw()
+    for name in ("live", "websocket"):
+        assert found.status(name) == "fail"
+        assert "in time" in found.seen(name)
+        for part in ("proxy", "by its own port", "restart it"):
+            assert part in found.checks[name]["cure"]
+
+
 async def test_room_creations_are_limited(doctor: Any, start_relay: Any) -> None:
     relay = start_relay(MAX_ROOM_CREATES_PER_IP_PER_MIN=1)
     assert (await doctor(url(relay))).status("room") != "warn"
@@ -444,6 +515,8 @@ async def test_an_idle_connection_is_held(
         ["--ca-file=no-such-file"],
         ["--no-room", "--idle=3"],
         ["http://one", "http://two"],
+        ["http://one", "http://user:pass@two/?pass"],
+        ["--watch=0"],
     ],
     ids=" ".join,
 )

@@ -21,13 +21,15 @@ from twisted_relay.core.tokens import Claims, TokenSigner
 from twisted_relay.doctor import files, load, probes, proxies, redis_verdicts, talk_verdicts, tls
 from twisted_relay.doctor.clock import judge_clock, judge_relay_clock
 from twisted_relay.doctor.command import wants_colour
+from twisted_relay.doctor.counts import Counts, between, read_series
 from twisted_relay.doctor.deployment import read_deployment, tcp_address
 from twisted_relay.doctor.findings import CHAPTERS, Finding, fail, ok, skipped, warn
 from twisted_relay.doctor.line import Closed, ErrorFrame, Refusal, read_refusal
-from twisted_relay.doctor.network import Answer, Unreachable, reason_of
+from twisted_relay.doctor.network import SILENT, Answer, Unreachable, reason_of
 from twisted_relay.doctor.proxies import Asked
 from twisted_relay.doctor.redis import RedisFacts, parse_info
 from twisted_relay.doctor.report import as_json, as_text, exit_code
+from twisted_relay.doctor.routes import leads_out
 from twisted_relay.doctor.secrecy import (
     guessable,
     judge_env_file,
@@ -35,7 +37,7 @@ from twisted_relay.doctor.secrecy import (
     judge_secret,
 )
 from twisted_relay.doctor.talk import Greeting, RoomTalk
-from twisted_relay.doctor.target import TargetError, parse_target
+from twisted_relay.doctor.target import TargetError, parse_target, shown_url
 
 ROOT = Path(__file__).parents[2]
 NEAR, FAR = parse_target("http://10.0.0.7:3001"), parse_target("http://chat.example")
@@ -120,6 +122,33 @@ def test_where_an_endpoint_listens(endpoint: str, where: object) -> None:
 )
 def test_the_default_url_is_by_the_settings(settings: dict[str, str], url: str) -> None:
     assert read_deployment(settings, "/dev/null").default_target().url == url
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("https://joe:hush@chat.example:444/a?b#c", "https://chat.example:444/a"),
+        ("//joe:hush@chat.example/a", "//chat.example/a"),
+        ("https://joe:hu@sh@chat.example/", "https://chat.example/"),
+        ("https://" + "joe" * 50 + ":hush@chat.example/", "https://chat.example/"),
+        ("/login;hush?hush", "/login"),
+        ("https:joe:hush@chat.example", "an address that cannot be read"),
+        ("joe:hush@chat.example", "an address that cannot be read"),
+        ("https://joe:hu/sh@chat.example", "an address that cannot be read"),
+        ("https://[::1", "an address that cannot be read"),
+        ("joe/hush@chat.example", "/..."),
+        ("", ""),
+    ],
+)
+def test_no_url_is_shown_with_what_may_be_secret(text: str, shown: str) -> None:
+    assert shown_url(text) == shown
+    if text:
+        redirect = f"HTTP/1.1 302 x\r\nLocation: {text}\r\n\r\n".encode()
+        found = talk_verdicts.judge_websocket(Greeting(read_refusal(redirect)))
+        live = probes.judge_live(answer(302, location=text))
+        for seen in (found.seen, live.seen):
+            assert shown in seen
+            assert "hu" not in seen.replace("HTTP", "")
 
 
 # Settings and secrets.
@@ -290,25 +319,70 @@ HSTS = SECURITY | {"strict_transport_security": "max-age=1"}
 def test_who_is_believed(target: Any, plain: Any, spoofed: Any, status: str) -> None:
     asked = Asked(answer(**plain), answer(**spoofed))
     assert proxies.judge_belief(asked, target).status == status
+    if target is SECURE and status == "ok":
+        assert "cannot be told apart" in proxies.judge_belief(asked, target).seen
     gone = Asked(Unreachable("gone"), answer(**spoofed))
     assert proxies.judge_belief(gone, target).status == "skipped"
 
 
 @pytest.mark.parametrize(
-    ("settings", "status"),
+    ("settings", "out", "status"),
     [
-        ({"PORT": "3001"}, "ok"),
-        ({"TRUST_PROXY": "true"}, "warn"),
-        ({"TRUST_PROXY": "true", "HOST": "127.0.0.1"}, "ok"),
-        ({"TRUST_PROXY": "10.0.0.5/32"}, "ok"),
-        ({"TRUST_PROXY": "10.0.0.0/8"}, "ok"),
-        ({"TRUST_PROXY": "0.0.0.0/0"}, "fail"),
-        ({"TRUST_PROXY": "127.0.0.1,::/0"}, "fail"),
-        ({}, "skipped"),
+        ({"PORT": "3001"}, True, "ok"),
+        ({"TRUST_PROXY": "true"}, True, "warn"),
+        ({"TRUST_PROXY": "true"}, None, "warn"),
+        ({"TRUST_PROXY": "true", "HOST": "0.0.0.0"}, False, "ok"),  # noqa: S104
+        ({"TRUST_PROXY": "true", "HOST": "127.0.0.1"}, True, "ok"),
+        ({"TRUST_PROXY": "10.0.0.5/32"}, True, "ok"),
+        ({"TRUST_PROXY": "10.0.0.0/8"}, True, "ok"),
+        ({"TRUST_PROXY": "0.0.0.0/0"}, False, "fail"),
+        ({"TRUST_PROXY": "127.0.0.1,::/0"}, True, "fail"),
+        ({}, True, "skipped"),
     ],
 )
-def test_the_setting_of_proxies(settings: dict[str, str], status: str) -> None:
-    assert proxies.judge_trust_setting(read_deployment(settings, "/dev/null")).status == status
+def test_the_setting_of_proxies(settings: dict[str, str], out: bool | None, status: str) -> None:
+    found = proxies.judge_trust_setting(read_deployment(settings, "/dev/null"), out)
+    assert found.status == status
+    assert ("nobody but the proxy" in found.seen) is (out is False and status == "ok")
+
+
+ROUTES = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\n"
+INSIDE = "eth0\t000012AC\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0\n"
+NOWHERE = "0" * 32
+REFUSED_6 = f"{NOWHERE} 00 {NOWHERE} 00 {NOWHERE} ffffffff 00000001 00000000 00200200       lo\n"
+
+
+@pytest.mark.parametrize(
+    ("four", "six", "out"),
+    [
+        (ROUTES + INSIDE, REFUSED_6, False),
+        (ROUTES + INSIDE, None, False),
+        (ROUTES, "", False),
+        (
+            ROUTES + INSIDE + "eth0\t00000000\t010012AC\t0003\t0\t0\t0\t00000000\t0\t0\t0\n",
+            "",
+            True,
+        ),
+        (ROUTES + "tun0\t00000000\t00000000\t0001\t0\t0\t0\t00000080\t0\t0\t0\n", "", True),
+        (
+            ROUTES + INSIDE,
+            f"{NOWHERE} 00 {NOWHERE} 00 fd{'0' * 29}1 00000400 00000003 00000000 00000003 eth0\n",
+            True,
+        ),
+        ("nonsense\nnonsense\n", "", None),
+        (None, None, None),
+    ],
+    ids=["internal", "no IPv6", "none", "gateway", "tunnel", "IPv6", "nonsense", "not told"],
+)
+def test_whether_a_route_leads_out(
+    tmp_path: Path, four: str | None, six: str | None, out: bool | None
+) -> None:
+    folder = tmp_path / "proc/net"
+    folder.mkdir(parents=True)
+    for name, text in (("route", four), ("ipv6_route", six)):
+        if text is not None:
+            (folder / name).write_text(text)
+    assert leads_out(tmp_path) is out
 
 
 @pytest.mark.parametrize(
@@ -386,6 +460,24 @@ def test_a_room_that_fails(step: str, fault: Any, status: str, word: str) -> Non
     assert found.status == status
     assert word in found.cure
     assert found.chapter in CHAPTERS
+
+
+def test_a_relay_that_hangs_behind_a_proxy() -> None:
+    """It may be either of them, whether the proxy gives up or the doctor does."""
+    silent = Unreachable(SILENT)
+    for found in (
+        probes.judge_live(silent),
+        probes.judge_live(answer(504)),
+        probes.judge_ready(answer(504)),
+        talk_verdicts.judge_websocket(Greeting(silent)),
+        talk_verdicts.judge_websocket(Greeting(Refusal(502))),
+        talk_verdicts.judge_room(RoomTalk(step="token", fault=answer(504))),
+    ):
+        assert found.status == "fail"
+        assert "proxy" in found.cure
+        assert "its log" in found.cure
+        assert "each instance by its own port" in found.cure
+        assert "hangs" in found.cure
 
 
 def test_slow_answers() -> None:
@@ -529,7 +621,7 @@ SERIES = {
 
 
 def test_a_scrape_as_it_should_be() -> None:
-    found = load.judge_load(SERIES)
+    found = load.judge_load(Counts(SERIES))
     assert [finding.name for finding in found] == list(load.NAMES)
     assert {finding.status for finding in found} == {"ok"}
     assert "2 hours" in found[0].seen
@@ -560,22 +652,131 @@ def test_a_scrape_as_it_should_be() -> None:
     ],
 )
 def test_a_scrape_as_it_should_not_be(series: str, value: float, name: str, status: str) -> None:
-    found = named(load.judge_load(SERIES | {series: float(value)}))
+    found = named(load.judge_load(Counts(SERIES | {series: float(value)})))
     assert found[name].status == status, found[name].seen
 
 
 def test_of_few_events_no_share_is_taken() -> None:
     few = SERIES | {"total_connections": 3.0, 'ws_connection_rejected{reason="ip_limit"}': 3.0}
-    assert named(load.judge_load(few))["rejections"].status == "ok"
+    assert named(load.judge_load(Counts(few)))["rejections"].status == "ok"
+
+
+REJECTED = 'ws_connection_rejected{reason="ip_limit"}'
+UNAVAILABLE = 'errors_sent_total{code="ERR_UNAVAILABLE"}'
+SLOW = 'ws_disconnect_reasons_total{reason="slow_consumer"}'
+
+
+def later(was: dict[str, float], seconds: float = 2.0, **grown: float) -> Counts | None:
+    """What two looks at /metrics give."""
+    now = was | {"uptime_seconds": was["uptime_seconds"] + seconds}
+    now |= {key: now.get(key, 0.0) + more for key, more in grown.items()}
+    one, two = (
+        answer(200, {"metrics": {key: {"value": value} for key, value in series.items()}})
+        for series in (was, now)
+    )
+    return between(one, attrs.evolve(two, sent=one.sent + 2.0, came=one.came + 2.0))
+
+
+OLD_TROUBLE = SERIES | {
+    REJECTED: 900.0,
+    UNAVAILABLE: 500.0,
+    SLOW: 500.0,
+    "bus_messages_refused_total": 7.0,
+    'event_loop_lag_seconds_bucket{le="0.01"}': 10.0,
+    'redis_latency_seconds_bucket{le="0.001"}': 1.0,
+}
+CALM = {
+    "total_connections": 30.0,
+    'ws_messages_received{type="PING"}': 100.0,
+    'event_loop_lag_seconds_bucket{le="0.01"}': 4.0,
+    'event_loop_lag_seconds_bucket{le="0.5"}': 4.0,
+    'event_loop_lag_seconds_bucket{le="+Inf"}': 4.0,
+    "event_loop_lag_seconds_count": 4.0,
+    'redis_latency_seconds_bucket{le="0.001"}': 2.0,
+    'redis_latency_seconds_bucket{le="+Inf"}': 2.0,
+    "redis_latency_seconds_count": 2.0,
+}
+
+
+@pytest.mark.parametrize("grown", [CALM, {}], ids=["calm", "nothing"])
+def test_old_trouble_is_a_remark(grown: dict[str, float]) -> None:
+    counts = later(OLD_TROUBLE, **grown)
+    assert counts is not None
+    found = named(load.judge_load(counts))
+    judged = ["rejections", "errors", "slow-consumers", "bus"]
+    judged += ["event-loop", "redis-seen"] if grown else []
+    for name in judged:
+        assert found[name].status == "ok", found[name].seen
+        assert "since the start, 2 hours ago" in found[name].seen
+    assert "none of" in found["rejections"].seen.split("in the last 2 s")[0]
+
+
+@pytest.mark.parametrize(
+    ("grown", "name", "status", "seen"),
+    [
+        ({REJECTED: 48.0, "total_connections": 2.0}, "rejections", "warn", "48 of 50 (96 %) in"),
+        ({'ws_connection_rejected{reason="new"}': 3.0}, "rejections", "warn", "new 3"),
+        ({REJECTED: 2.0}, "rejections", "ok", "2 of 2"),
+        ({UNAVAILABLE: 3.0, 'ws_messages_received{type="PING"}': 100.0}, "errors", "warn", "3 of"),
+        ({UNAVAILABLE: 9.0, 'ws_messages_received{type="PING"}': 100.0}, "errors", "fail", "9 of"),
+        ({SLOW: 4.0}, "slow-consumers", "warn", "4 of 4"),
+        ({UNAVAILABLE: 4.0}, "errors", "fail", "4 of 0 in"),
+        ({"bus_messages_refused_total": 1.0}, "bus", "warn", "1 in the last 2 s"),
+        ({'unhandled_errors{path="/ws"}': 2.0}, "unhandled-errors", "warn", "2 of them in the"),
+        (
+            CALM | {'event_loop_lag_seconds_bucket{le="0.01"}': 1.0},
+            "event-loop", "warn", "500 ms at most for 50 % in the last 2 s",
+        ),
+        (
+            CALM | {'redis_latency_seconds_bucket{le="0.001"}': 0.0},
+            "redis-seen", "warn", "for 50 % in the last 2 s",
+        ),
+    ],
+)  # fmt: skip
+def test_what_happens_now_is_judged(
+    grown: dict[str, float], name: str, status: str, seen: str
+) -> None:
+    """However well the process did before."""
+    was = SERIES | {"total_connections": 1e6, 'ws_messages_received{type="PING"}': 1e6}
+    counts = later(was, **grown)
+    assert counts is not None
+    found = named(load.judge_load(counts))[name]
+    assert found.status == status, found.seen
+    assert seen in found.seen
+
+
+def test_a_young_process_is_judged_by_all_it_did() -> None:
+    counts = later(OLD_TROUBLE | {"uptime_seconds": 60.0})
+    assert counts is not None
+    found = named(load.judge_load(counts))
+    for name in ("rejections", "slow-consumers", "bus", "event-loop", "redis-seen"):
+        assert found[name].status in ("warn", "fail"), found[name].seen
+    assert found["rejections"].seen.endswith("none of 0 in the last 2 s: ip_limit 900")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"total_seen_total": -1.0},
+        {"uptime_seconds": -7000.0},
+        {"uptime_seconds": 60.0},
+        {"process_start_time_seconds": 0.01},
+    ],
+    ids=["fell", "restarted", "older", "began at another time"],
+)
+def test_only_one_process_is_compared_with_itself(change: dict[str, float]) -> None:
+    was = SERIES | {"total_seen_total": 5.0, "process_start_time_seconds": 1e9}
+    assert later(was) is not None
+    assert later(was, **change) is None
 
 
 def test_metrics_that_make_no_sense() -> None:
     odd = {"a": {"value": "x"}, "b": 3, "memory_used_bytes": {"value": 1}}
-    series = load.read_series(answer(200, {"metrics": odd}))
+    series = read_series(answer(200, {"metrics": odd}))
     assert isinstance(series, dict)
-    assert {finding.status for finding in load.judge_load(series)} <= {"ok", "skipped"}
+    assert {finding.status for finding in load.judge_load(Counts(series))} <= {"ok", "skipped"}
     for reply in (answer(403), answer(200, []), Unreachable("gone")):
-        assert isinstance(load.read_series(reply), str)
+        assert isinstance(read_series(reply), str)
 
 
 def test_open_files(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,9 +16,9 @@ from twisted_relay import __version__
 from twisted_relay.doctor.deployment import Deployment, read_deployment
 from twisted_relay.doctor.findings import Finding
 from twisted_relay.doctor.network import Trust
-from twisted_relay.doctor.order import Order
+from twisted_relay.doctor.order import WATCH_SECONDS, Order
 from twisted_relay.doctor.report import as_json, as_text, exit_code
-from twisted_relay.doctor.target import Target, TargetError, parse_target
+from twisted_relay.doctor.target import Target, TargetError, parse_target, shown_url
 
 USAGE = 64
 """The exit status for a command line that cannot be used (EX_USAGE of sysexits.h)."""
@@ -36,7 +37,8 @@ _EPILOG = (
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Say it in one line. argparse's own status, 2, means that a check failed."""
-        self.exit(USAGE, f"relay-doctor: {message}\n")
+        clean = re.sub(r"\S+://\S+", lambda found: shown_url(found[0]), message)
+        self.exit(USAGE, f"relay-doctor: {clean}\n")
 
 
 def _seconds(text: str) -> float:
@@ -106,6 +108,15 @@ _OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
             "help": "stay silent in a room for so many seconds more: is the connection ended?",
         },
     ),
+    (
+        "--watch",
+        {
+            "metavar": "S",
+            "type": _seconds,
+            "default": WATCH_SECONDS,
+            "help": "seconds between two looks at what the relay counts (2)",
+        },
+    ),
     ("--no-room", {"action": "store_true", "help": "make no room"}),
     ("--version", {"action": "version", "version": f"relay-doctor {__version__}"}),
 )
@@ -151,6 +162,7 @@ def order_of(parsed: argparse.Namespace, deployment: Deployment) -> Order:
         parsed.idle,
         parsed.pid,
         parsed.trust,
+        watch=parsed.watch,
     )
 
 

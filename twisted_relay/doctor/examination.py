@@ -9,11 +9,13 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.task import deferLater
 
 from twisted_relay.core.redis_url import parse_redis_url
 from twisted_relay.doctor import files, load, probes, redis_verdicts, talk_verdicts, tls
 from twisted_relay.doctor.clock import NAME as CLOCK
 from twisted_relay.doctor.clock import judge_relay_clock
+from twisted_relay.doctor.counts import Counts, Series, between, read_series
 from twisted_relay.doctor.deployment import Deployment, judge_settings
 from twisted_relay.doctor.findings import DROPS, SLOW, TLS, Finding, fail, skipped
 from twisted_relay.doctor.network import Answer, Unreachable, Web
@@ -27,12 +29,14 @@ from twisted_relay.doctor.proxies import (
     judge_trust_setting,
 )
 from twisted_relay.doctor.redis import RedisVisit
+from twisted_relay.doctor.routes import leads_out
 from twisted_relay.doctor.secrecy import judge_env_file, judge_old_secrets, judge_secret
 from twisted_relay.doctor.talk import Talk
 from twisted_relay.doctor.target import Target
 
 _HEALTH_CALLS = 3
-
+_METRICS_CALLS = 6
+"""Behind a proxy the instances may answer in turn, and counts are of one."""
 
 Part = Callable[[list[Finding]], Coroutine[Any, Any, None]]
 """Makes some checks, and puts what it finds into the list as it finds it."""
@@ -64,7 +68,7 @@ class Examination:
         It is not waited for when the time is over: it may be in the middle of a question, with more
         to come.
         """
-        seconds = self._order.whole + self._order.idle
+        seconds = self._order.bound
         said: list[Finding] = []
         over: Deferred[list[Finding]] = Deferred()
 
@@ -166,14 +170,31 @@ class Examination:
         said += redis_verdicts.judge_redis(await visit.make())
 
     async def _load(self, said: list[Finding]) -> None:
-        series = load.read_series(await self._details("/metrics", Accept="application/json"))
-        said += load.judge_load(series)
+        counts = await self._counts()
+        said += load.judge_load(counts)
         limit = float(self._deployment.settings.admission.max_total_connections)
+        series = counts if isinstance(counts, str) else counts.latest
         if not isinstance(series, str):
             limit = series.get("limit_max_total_connections", limit)
         said.append(files.judge_files(self._files(series), limit))
 
-    def _files(self, series: load.Series | str) -> files.OpenFiles | str | None:
+    async def _counts(self) -> Counts | str:
+        """What /metrics says twice: what it counts is since the start, the difference is of now."""
+        first = await self._details("/metrics", Accept="application/json")
+        series = read_series(first)
+        if isinstance(series, str) or isinstance(first, Unreachable):
+            return str(series)
+        await deferLater(self._reactor, self._order.watch)
+        for _ in range(_METRICS_CALLS):
+            again = await self._details("/metrics", Accept="application/json")
+            if isinstance(again, Unreachable):
+                return Counts(series, why=f"asked again: {again}")
+            counts = between(first, again)
+            if counts is not None:
+                return counts
+        return Counts(series, why="asked again, another process answered")
+
+    def _files(self, series: Series | str) -> files.OpenFiles | str | None:
         if self._order.pid is not None:
             return files.of_process(self._order.pid)
         found = files.of_series(series)
@@ -192,7 +213,7 @@ class Examination:
             judge_old_secrets(deployment.values, settings.tokens.old_secrets),
             judge_env_file(deployment.env_file),
             tls.judge_files(settings.listen, deployment.absent("TLS_CERT_FILE")),
-            judge_trust_setting(deployment),
+            judge_trust_setting(deployment, leads_out()),
             *judge_origins(deployment, self._order.target),
         ]
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import attrs
 
+from twisted_relay.doctor.counts import Series
 from twisted_relay.doctor.findings import MACHINE, Finding, fail, ok, skipped, warn
-from twisted_relay.doctor.load import Series
 
 NAME = "file-descriptors"
 RESERVE = 200

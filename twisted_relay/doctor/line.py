@@ -14,6 +14,7 @@ from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientPr
 from twisted.internet.defer import Deferred
 
 from twisted_relay.doctor.network import (
+    SILENT,
     AnyCertificate,
     Trust,
     Unreachable,
@@ -203,7 +204,7 @@ class Line:
         if self._closed is not None:
             raise self._closed
         if seconds <= 0:
-            raise Unreachable("no answer in time")
+            raise Unreachable(SILENT)
         self._waiting = Deferred()
         try:
             await self._waiting.addTimeout(seconds, self._reactor)

@@ -31,13 +31,17 @@ from twisted_relay.doctor.target import Target
 
 _LARGEST_ANSWER = 4 * 1024 * 1024
 
+SILENT = "no answer in time"
+"""What is said where there is a connection, and nothing comes on it."""
+_UNCONNECTED = "no connection in time"
+
 REASONS: tuple[tuple[type[BaseException], str], ...] = (
     (error.DNSLookupError, "there is no such host"),
     (error.ConnectionRefusedError, "nobody listens there (connection refused)"),
-    (error.ConnectingCancelledError, "no answer in time"),
-    (error.TimeoutError, "no answer in time"),
-    (DeferredTimeoutError, "no answer in time"),
-    (CancelledError, "no answer in time"),
+    (error.ConnectingCancelledError, _UNCONNECTED),
+    (error.TimeoutError, _UNCONNECTED),
+    (DeferredTimeoutError, SILENT),
+    (CancelledError, SILENT),
     (SSL.Error, "TLS fails"),
     (VerificationError, "TLS fails (the certificate is for another name)"),
     (error.ConnectionClosed, "the connection was closed without an answer"),

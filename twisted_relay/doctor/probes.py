@@ -18,7 +18,8 @@ from twisted_relay.doctor.findings import (
     skipped,
     warn,
 )
-from twisted_relay.doctor.network import Answer, Unreachable
+from twisted_relay.doctor.network import SILENT, Answer, Unreachable
+from twisted_relay.doctor.target import shown_url
 
 Reply = Answer | Unreachable
 """What came of an HTTP call."""
@@ -38,9 +39,32 @@ _CERTIFICATE = (
 )
 
 
+_HANGS = (
+    "Ask each instance by its own port: curl -m 5 http://127.0.0.1:3001/live. One that says nothing"
+    " hangs or is stopped: restart it (SIGKILL, if it takes no SIGTERM)."
+)
+_SILENT = (
+    "Something there takes connections and says nothing: a relay that hangs, or a proxy that waits"
+    f" for one. {_HANGS} Where all of them answer, it is the proxy: look into its log, and at the"
+    " address and port that it sends to."
+)
+_GATEWAY = (
+    "The proxy's part: whether it sends to the instances' addresses and ports, and for how long it"
+    f" waits; its log tells. The instance's part: {_HANGS[0].lower()}{_HANGS[1:]}"
+)
+GATEWAY_CURES = {
+    502: _GATEWAY,
+    503: "The proxy reaches no relay that is ready: look at its servers, then at their /ready.",
+    504: _GATEWAY,
+}
+"""By the status that a proxy answers with where it gets nothing from the relay."""
+
+
 def unreached(name: str, path: str, fault: Unreachable) -> Finding:
     """Nothing answers there."""
-    cure = _CERTIFICATE if "certificate required" in str(fault) else _RUNNING
+    cure = _SILENT if str(fault) == SILENT else _RUNNING
+    if "certificate required" in str(fault):
+        cure = _CERTIFICATE
     return fail(name, f"{path}: {fault}", cure, DROPS)
 
 
@@ -53,13 +77,11 @@ def judge_live(reply: Reply) -> Finding:
         return ok(name, f"/live answers in {milliseconds(reply.came - reply.sent)}")
     if 300 <= reply.status < 400:
         cure = "Run this again with the URL that it leads to; clients follow no redirects either."
-        leads = reply.headers.get("location", "")[:120].partition("?")[0]
+        leads = shown_url(reply.headers.get("location", ""))
         return fail(name, f"/live: HTTP {reply.status}, a redirect to {leads}", cure, DROPS)
-    if reply.status in (502, 503, 504):
-        cure = (
-            "The proxy reaches no relay that is ready: look at its servers, then at their /ready."
-        )
-        return fail(name, f"/live: HTTP {reply.status} from a proxy", cure, DROPS)
+    if reply.status in GATEWAY_CURES:
+        seen = f"/live: HTTP {reply.status} from a proxy"
+        return fail(name, seen, GATEWAY_CURES[reply.status], DROPS)
     return fail(name, f"/live: HTTP {reply.status}, and not a relay's answer", _NOT_A_RELAY, DROPS)
 
 
@@ -73,9 +95,8 @@ def judge_ready(reply: Reply) -> Finding:
     if not isinstance(fields.get("ready"), bool) or not isinstance(checks, dict):
         if reply.status in (403, 404):
             return skipped(name, f"/ready: HTTP {reply.status}, it is not served here")
-        return fail(
-            name, f"/ready: HTTP {reply.status}, and not a relay's answer", _NOT_A_RELAY, DROPS
-        )
+        cure = GATEWAY_CURES.get(reply.status, _NOT_A_RELAY)
+        return fail(name, f"/ready: HTTP {reply.status}, and not a relay's answer", cure, DROPS)
     if fields["ready"]:
         return ok(name, "new clients are welcome")
     if checks.get("redis") is False:

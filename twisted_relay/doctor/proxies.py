@@ -1,7 +1,8 @@
 """Whether the relay believes those about clients' addresses whom it should, and nobody else.
 
 Over plain HTTP the relay sends HSTS only where a peer that it trusts says ``X-Forwarded-Proto:
-https``. So the header tells whether *we* are believed; over TLS it tells whether the proxy is.
+https``. So the header tells whether *we* are believed. Over TLS its absence tells that the proxy is
+not; its presence tells little, since many a proxy adds it by itself.
 """
 
 from __future__ import annotations
@@ -39,7 +40,11 @@ def judge_belief(asked: Asked, target: Target) -> Finding:
         return skipped(name, "the answers have no security headers to tell by")
     if target.secure:
         if _HSTS in plain.headers:
-            return ok(name, "the relay knows that this client came over TLS")
+            return ok(
+                name,
+                "HSTS comes over TLS: from a relay that knows that this client came so, or from a"
+                " proxy that adds it by itself, which cannot be told apart from here",
+            )
         return warn(
             name,
             "over TLS the relay sends no HSTS: it does not know, or does not believe, what the"
@@ -64,8 +69,8 @@ def judge_belief(asked: Asked, target: Target) -> Finding:
     )
 
 
-def judge_trust_setting(deployment: Deployment) -> Finding:
-    """TRUST_PROXY, beside where the relay listens."""
+def judge_trust_setting(deployment: Deployment, leads_out: bool | None) -> Finding:
+    """TRUST_PROXY, beside where the relay listens, and who can reach that (`routes.leads_out`)."""
     name = "trust-proxy"
     listen = deployment.settings.listen
     trust = listen.trust_proxy
@@ -85,6 +90,12 @@ def judge_trust_setting(deployment: Deployment) -> Finding:
         return ok(name, f"TRUST_PROXY={','.join(trust)[:100]}")
     if listen.relay_endpoints or not _is_public(listen.host):
         return ok(name, "TRUST_PROXY=true: loopback and private networks are believed")
+    if leads_out is False:
+        return ok(
+            name,
+            f"TRUST_PROXY=true with HOST={listen.host}: no route leads out of the networks here, so"
+            " that only who is on them can claim anything; let that be nobody but the proxy",
+        )
     seen = (
         f"TRUST_PROXY=true with HOST={listen.host}: whoever comes from a private network, and not"
         " only the proxy, may name his address"

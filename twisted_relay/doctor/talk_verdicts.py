@@ -24,8 +24,9 @@ from twisted_relay.doctor.findings import (
 )
 from twisted_relay.doctor.line import SUBPROTOCOL, Closed, ErrorFrame, Refusal
 from twisted_relay.doctor.network import Answer, Unreachable
-from twisted_relay.doctor.probes import unreached
+from twisted_relay.doctor.probes import GATEWAY_CURES, unreached
 from twisted_relay.doctor.talk import Greeting, RoomTalk
+from twisted_relay.doctor.target import shown_url
 
 SLOW_SECONDS = 0.25
 """A round trip that people notice in a chat."""
@@ -72,11 +73,8 @@ def refused(refusal: Refusal) -> Finding:
     if status == 503 and refusal.code:
         cure = "Start another instance, or raise MAX_TOTAL_CONNECTIONS if memory and files allow."
         return fail(name, f"{seen}: at capacity", cure, REJECTIONS)
-    if status in (502, 503, 504):
-        cure = (
-            "The proxy reaches no relay that is ready: look at its servers, then at their /ready."
-        )
-        return fail(name, seen, cure, DROPS)
+    if status in GATEWAY_CURES:
+        return fail(name, seen, GATEWAY_CURES[status], DROPS)
     if 300 <= status < 400:
         cure = "WebSocket clients follow no redirects: give them the URL that it leads to."
         return fail(name, seen, cure, PROXY)
@@ -102,7 +100,7 @@ def answered(refusal: Refusal) -> str:
     if refusal.headers.get("server"):
         parts.append(f"by {refusal.headers['server'][:40]}")
     if 300 <= (refusal.status or 0) < 400 and refusal.headers.get("location"):
-        parts.append(f"to {refusal.headers['location'][:120].partition('?')[0]}")
+        parts.append(f"to {shown_url(refusal.headers['location'])}")
     return ", ".join(parts)
 
 
@@ -206,6 +204,8 @@ def _not_one(name: str, seen: str, fault: object) -> Finding:
             "Give every instance the same REDIS_URL; without Redis there can be one instance only."
         )
         return fail(name, seen, cure, INSTANCES)
+    if isinstance(fault, Answer) and fault.status in GATEWAY_CURES:
+        return fail(name, seen, GATEWAY_CURES[fault.status], DROPS)
     if isinstance(fault, Answer):
         cure = "Let the proxy pass /rooms on to the relay as well: clients ask there for tokens."
         return fail(name, seen, cure, PROXY)

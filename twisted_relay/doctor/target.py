@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import attrs
 
 _SECURE = {"http": False, "ws": False, "https": True, "wss": True}
+_UNREADABLE = "an address that cannot be read"
 
 
 class TargetError(ValueError):
@@ -91,3 +92,18 @@ def parse_target(text: str) -> Target:
         raise TargetError("the path in the URL of a relay is plain ASCII")
     prefix = parts.path.rstrip("/").removesuffix("/ws")
     return Target(secure, host, port or (443 if secure else 80), prefix)
+
+
+def shown_url(text: str) -> str:
+    """A URL of somebody else's, fit to be shown: without user, password, query and fragment."""
+    try:
+        parts = urlsplit(text)
+        _port = parts.port
+    except ValueError:
+        return _UNREADABLE
+    place = parts.netloc.rpartition("@")[2]
+    if parts.scheme not in ("", *_SECURE) or (parts.scheme and not place):
+        return _UNREADABLE
+    # An @ here may stand behind a password with a slash in it.
+    path = "/..." if "@" in parts.path else parts.path.partition(";")[0]
+    return f"{parts.scheme and parts.scheme + ':'}{place and '//' + place}{path}"[:120]
