@@ -56,8 +56,9 @@ types: $(TEST_STAMP)
 unit: $(TEST_STAMP)
 	$(BIN)/python -m pytest --ignore=tests/ops -m "not package" $(ARGS)
 
+# Files of tests side by side, as many as there are processors, up to four.
 test: lint types
-	$(BIN)/python -m pytest --ignore=tests/ops $(ARGS)
+	$(BIN)/python -m pytest --ignore=tests/ops --numprocesses=auto --maxprocesses=4 --dist=loadfile $(ARGS)
 
 audit: $(RUN_STAMP)
 	@test -x build/audit/bin/pip-audit || { $(PYTHON) -m venv build/audit && build/audit/bin/pip install --quiet pip-audit; }

