@@ -211,11 +211,16 @@ class Mute:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
-                client.sendall(self._words)
                 self.held.append(client)
-                if self._then_close:
-                    client.recv(65536)
-                    client.close()
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        # By itself: who comes and says nothing is not to keep the others waiting.
+        with contextlib.suppress(OSError):
+            client.sendall(self._words)
+            if self._then_close:
+                client.recv(65536)
+                client.close()
 
     def stop(self) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)

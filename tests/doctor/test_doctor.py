@@ -457,6 +457,17 @@ async def test_a_proxy_here_is_believed(doctor: Any, start_relay: Any) -> None:
     assert "believed, as from a proxy" in found.seen("proxy-trust")
 
 
+async def test_an_internal_network_is_no_reason_to_warn(
+    doctor: Any, start_relay: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in compose.yaml, whose relay believes all that is on its network."""
+    relay = start_relay(TRUST_PROXY="true")
+    for out, status in ((False, "ok"), (True, "warn")):
+        monkeypatch.setattr("twisted_relay.doctor.examination.leads_out", lambda out=out: out)
+        found = await doctor(url(relay), "--no-room", HOST="0.0.0.0", TRUST_PROXY="true")  # noqa: S104
+        assert found.status("trust-proxy") == status
+
+
 async def test_every_bad_setting_is_named(doctor: Any, relay: Any) -> None:
     doctor.write_env(PORT="many", LOG_LEVEL="loud", REDIS_URL="mysql://user:hush-hush@host")
     found = await doctor(url(relay), JOIN_TOKEN_SECRET="short")

@@ -369,10 +369,21 @@ REFUSED_6 = f"{NOWHERE} 00 {NOWHERE} 00 {NOWHERE} ffffffff 00000001 00000000 002
             f"{NOWHERE} 00 {NOWHERE} 00 fd{'0' * 29}1 00000400 00000003 00000000 00000003 eth0\n",
             True,
         ),
+        (ROUTES + "eth0\t0000A8C0\t010012AC\t0003\t0\t0\t0\t0000FFFF\t0\t0\t0\n", "", True),
         ("nonsense\nnonsense\n", "", None),
         (None, None, None),
     ],
-    ids=["internal", "no IPv6", "none", "gateway", "tunnel", "IPv6", "nonsense", "not told"],
+    ids=[
+        "internal",
+        "no IPv6",
+        "none",
+        "gateway",
+        "tunnel",
+        "IPv6",
+        "further",
+        "nonsense",
+        "not told",
+    ],
 )
 def test_whether_a_route_leads_out(
     tmp_path: Path, four: str | None, six: str | None, out: bool | None
