@@ -28,7 +28,7 @@ def stall_watch(clock: IReactorTime, stalled: Callable[[], None]) -> LoopLag:
             _log.warn(
                 "this process stood still; its rooms are checked",
                 event="stalled",
-                seconds=lag + PERIOD,
+                duration_ms=round((lag + PERIOD) * 1000),
             )
             stalled()
 
