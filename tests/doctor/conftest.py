@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import secrets
+import select
 import socket
 import ssl
 import subprocess
@@ -178,19 +179,34 @@ class Before:
             relay = socket.create_connection(("127.0.0.1", self._route(head)), 10)
             stack.enter_context(relay)
             relay.sendall(self._edit(head))
-            back = threading.Thread(target=self.pour, args=(relay, client), daemon=True)
-            back.start()
-            self.pour(client, relay)
-            back.join(10)
+            self.pour({client: relay, relay: client})
 
-    @staticmethod
-    def pour(source: socket.socket, target: socket.socket) -> None:
-        """Let all that comes from one go to the other, and then the end."""
-        with contextlib.suppress(OSError):
-            while data := source.recv(65536):
-                target.sendall(data)
-        with contextlib.suppress(OSError):
-            target.shutdown(socket.SHUT_WR)
+    def passed(self, source: socket.socket, target: socket.socket, data: bytes) -> None:
+        """Something has gone from one to the other; for those who do something about it."""
+
+    def pour(self, ways: dict[socket.socket, socket.socket]) -> None:
+        """Let all that comes from one go to the other, and then the end.
+
+        In one thread: a TLS socket is not for two at a time.
+        """
+        while ways:
+            held = [source for source in ways if getattr(source, "pending", int)()]
+            for source in held or select.select(list(ways), [], [], 10)[0]:
+                try:
+                    source.settimeout(0)
+                    data = source.recv(65536)
+                except (BlockingIOError, ssl.SSLWantReadError):
+                    continue  # it was of TLS, and nothing for us
+                except OSError:
+                    data = b""
+                finally:
+                    source.settimeout(10)
+                if data:
+                    ways[source].sendall(data)
+                    self.passed(source, ways[source], data)
+                else:
+                    with contextlib.suppress(OSError):
+                        ways.pop(source).shutdown(socket.SHUT_WR)
 
     def stop(self) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
