@@ -156,7 +156,7 @@ def test_a_safe_name_is_a_name_and_nothing_else(offered: str, mime: str) -> None
 
 HARMFUL = [
     ("../../etc/passwd", "passwd"),
-    ("/root/.ssh/authorized_keys", "authorized_keys"),
+    ("/etc/ssh/sshd_config", "sshd_config"),
     ("C:\\Windows\\evil.exe", "evil.exe"),
     (".bashrc", "bashrc"),
     ("..", "file.png"),
